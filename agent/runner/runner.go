@@ -20,6 +20,8 @@ type Runner interface {
 	// Run runs the attempt and blocks until it has ended. An Outcome says how the task ended, well or badly. An error says
 	// that the runner itself is broken: the attempt is lost and may go elsewhere.
 	//
+	// Run enforces t.Spec.Timeout, counted from the moment the task itself runs (not from fetching, compiling or pulling).
+	//
 	// When ctx is cancelled, Run asks the attempt to stop, waits t.Spec.KillGrace and forces it; the outcome is then Killed
 	// with the reason that [Stop] carries as the context's cause. A cause of [ErrDetach] leaves it running and
 	// returns ErrDetach.
