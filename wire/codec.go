@@ -4,6 +4,7 @@ package wire
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -48,3 +49,15 @@ func Unmarshal(b []byte, v any) error {
 	}
 	return nil
 }
+
+// Encoder writes values one after the other to a stream.
+type Encoder = cbor.Encoder
+
+// Decoder reads them back.
+type Decoder = cbor.Decoder
+
+// NewEncoder makes an Encoder with the encoding of [Marshal].
+func NewEncoder(w io.Writer) *Encoder { return enc.NewEncoder(w) }
+
+// NewDecoder makes a Decoder with the rules of [Unmarshal].
+func NewDecoder(r io.Reader) *Decoder { return dec.NewDecoder(r) }
