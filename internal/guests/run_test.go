@@ -113,6 +113,9 @@ func TestCases(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if testing.Short() && len(wasm) > 1<<20 {
+				t.Skip("compiling a Go guest takes a second, under -race twenty; not done in -short mode")
+			}
 			h := &host{cache: cache, dir: t.TempDir()}
 			h.stage(t, c.Files)
 			if err := c.Check(h.run(t, wasm, c)); err != nil {
