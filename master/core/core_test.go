@@ -93,11 +93,11 @@ func TestATaskGoesFromSubmitToItsEnd(t *testing.T) {
 	if n.Used.CPUs != 100 || n.Tasks != 1 || n.Used.Ports.String() != "[8001-8001]" {
 		t.Errorf("while it runs the node uses %v", n.Used)
 	}
-	m.do(&Report{Task: "x", Attempt: 1})
+	m.do(&Report{Task: "x", Node: "id-a", Attempt: 1})
 	if got := m.task("x").State; got != api.Running {
 		t.Errorf("state is %s, want running", got)
 	}
-	m.do(&Report{Task: "x", Attempt: 1, Outcome: outcome(api.Finished, api.ReasonExit)})
+	m.do(&Report{Task: "x", Node: "id-a", Attempt: 1, Outcome: outcome(api.Finished, api.ReasonExit)})
 	x := m.task("x")
 	if x.State != api.Finished || x.Outcome.Receipt.Node != "a" {
 		t.Errorf("got %s on %q", x.State, x.Outcome.Receipt.Node)
@@ -105,7 +105,7 @@ func TestATaskGoesFromSubmitToItsEnd(t *testing.T) {
 	if n := m.s.View().Node("id-a"); n.Used.CPUs != 0 || n.Tasks != 0 || len(n.Used.Ports) != 0 {
 		t.Errorf("after its end the node uses %v", n.Used)
 	}
-	if ev := m.do(&Report{Task: "x", Attempt: 1, Outcome: outcome(api.Failed, api.ReasonExit)}); ev[0].Type != Ignored {
+	if ev := m.do(&Report{Task: "x", Node: "id-a", Attempt: 1, Outcome: outcome(api.Failed, api.ReasonExit)}); ev[0].Type != Ignored {
 		t.Errorf("a second end gave %v", types(ev))
 	}
 }
@@ -119,8 +119,11 @@ func TestAReportOfAnOlderAttemptChangesNothing(t *testing.T) {
 		t.Fatalf("after the loss of its node: %+v", x)
 	}
 	m.do(&Place{Task: "x", Node: "id-b"})
-	if ev := m.do(&Report{Task: "x", Attempt: 1, Outcome: outcome(api.Finished, "")}); ev[0].Type != Ignored {
+	if ev := m.do(&Report{Task: "x", Node: "id-a", Attempt: 1, Outcome: outcome(api.Finished, "")}); ev[0].Type != Ignored {
 		t.Errorf("the old attempt's report gave %v", types(ev))
+	}
+	if ev := m.do(&Report{Task: "x", Node: "id-a", Attempt: 2, Outcome: outcome(api.Finished, "")}); ev[0].Type != Ignored {
+		t.Errorf("a report of the agent that was not given the attempt gave %v", types(ev))
 	}
 	if x := m.task("x"); x.State != api.Placed || x.Attempt != 2 {
 		t.Errorf("got %s, attempt %d", x.State, x.Attempt)
@@ -133,7 +136,7 @@ func TestAFailedTaskIsRetriedAfterADoublingWait(t *testing.T) {
 	m.do(&Submit{ID: "x", Spec: shell(func(s *api.Spec) { s.Retries = 2 })})
 	for i, wait := range []time.Duration{time.Second, 2 * time.Second} {
 		m.do(&Place{Task: "x", Node: "id-a"})
-		ev := m.do(&Report{Task: "x", Attempt: uint32(i + 1), Outcome: outcome(api.Failed, api.ReasonExit)})
+		ev := m.do(&Report{Task: "x", Node: "id-a", Attempt: uint32(i + 1), Outcome: outcome(api.Failed, api.ReasonExit)})
 		if ev[0].Type != api.EventTaskRetry {
 			t.Fatalf("attempt %d: %v", i+1, types(ev))
 		}
@@ -153,7 +156,7 @@ func TestAFailedTaskIsRetriedAfterADoublingWait(t *testing.T) {
 		}
 	}
 	m.do(&Place{Task: "x", Node: "id-a"})
-	m.do(&Report{Task: "x", Attempt: 3, Outcome: outcome(api.Failed, api.ReasonExit)})
+	m.do(&Report{Task: "x", Node: "id-a", Attempt: 3, Outcome: outcome(api.Failed, api.ReasonExit)})
 	if x := m.task("x"); x.State != api.Failed || len(x.History) != 2 {
 		t.Errorf("got %s with %d earlier attempts", x.State, len(x.History))
 	}
@@ -162,7 +165,7 @@ func TestAFailedTaskIsRetriedAfterADoublingWait(t *testing.T) {
 func TestARefusedModuleIsNotRetried(t *testing.T) {
 	m := newMachine(t)
 	m.do(node("a", 2000), &Submit{ID: "x", Spec: shell(func(s *api.Spec) { s.Retries = 2 })}, &Place{Task: "x", Node: "id-a"})
-	m.do(&Report{Task: "x", Attempt: 1, Outcome: outcome(api.Failed, api.ReasonModuleRefused)})
+	m.do(&Report{Task: "x", Node: "id-a", Attempt: 1, Outcome: outcome(api.Failed, api.ReasonModuleRefused)})
 	if x := m.task("x"); x.State != api.Failed {
 		t.Errorf("got %s", x.State)
 	}
@@ -175,7 +178,7 @@ func TestATaskWhoseWorkersKeepDyingIsLostInTheEnd(t *testing.T) {
 		m.now = m.now.Add(time.Minute)
 		m.do()
 		m.do(&Place{Task: "x", Node: "id-a"})
-		m.do(&Report{Task: "x", Attempt: uint32(i + 1), Outcome: outcome(api.Lost, api.ReasonWorkerLost)})
+		m.do(&Report{Task: "x", Node: "id-a", Attempt: uint32(i + 1), Outcome: outcome(api.Lost, api.ReasonWorkerLost)})
 	}
 	if x := m.task("x"); x.State != api.Lost || x.Attempt != api.MaxLosses+1 {
 		t.Errorf("got %s after %d attempts", x.State, x.Attempt)
@@ -193,7 +196,7 @@ func TestKill(t *testing.T) {
 	if x := m.task("waits"); x.State != api.Killed {
 		t.Errorf("the pending one is %s", x.State)
 	}
-	m.do(&Report{Task: "runs", Attempt: 1, Outcome: outcome(api.Failed, api.ReasonSignal)})
+	m.do(&Report{Task: "runs", Node: "id-a", Attempt: 1, Outcome: outcome(api.Failed, api.ReasonSignal)})
 	if x := m.task("runs"); x.State != api.Killed || x.Outcome.State != api.Killed {
 		t.Errorf("the running one, which failed after the kill, is %s", x.State)
 	}
@@ -290,9 +293,10 @@ func randomCommand(r *rand.Rand, v View, n int) Command {
 	id := ids[r.IntN(len(ids))]
 	nodes := []string{"a", "b", "c"}
 	name := nodes[r.IntN(len(nodes))]
-	attempt := uint32(1)
+	attempt, on := uint32(1), api.NodeID("id-a")
 	if t := v.Task(id); t != nil {
 		attempt = t.Attempt - uint32(r.IntN(2)*r.IntN(2))
+		on = t.Node
 	}
 	states := []api.State{api.Finished, api.Failed, api.Killed, api.Lost}
 	switch r.IntN(12) {
@@ -312,9 +316,9 @@ func randomCommand(r *rand.Rand, v View, n int) Command {
 		}
 		return p
 	case 5:
-		return &Report{Task: id, Attempt: attempt}
+		return &Report{Task: id, Node: on, Attempt: attempt}
 	case 6, 7, 8:
-		return &Report{Task: id, Attempt: attempt, Outcome: outcome(states[r.IntN(len(states))], api.ReasonExit)}
+		return &Report{Task: id, Node: on, Attempt: attempt, Outcome: outcome(states[r.IntN(len(states))], api.ReasonExit)}
 	case 9:
 		return &Kill{Task: id, Reason: api.ReasonUserKill, Force: r.IntN(2) == 0}
 	case 10:
@@ -462,7 +466,7 @@ func BenchmarkTaskThroughTheStateMachine(b *testing.B) {
 		now = now.Add(time.Microsecond)
 		id := api.NewTaskID(index * 0x9e3779b97f4a7c15)
 		s.Apply(index, Entry{now, []Command{&Submit{ID: id, Spec: spec}, &Place{Task: id, Node: "id-a"}}})
-		s.Apply(index, Entry{now, []Command{&Report{Task: id, Attempt: 1, Outcome: outcome(api.Finished, "")}}})
+		s.Apply(index, Entry{now, []Command{&Report{Task: id, Node: "id-a", Attempt: 1, Outcome: outcome(api.Finished, "")}}})
 		s.View()
 		if s.done.CommitOnly().Len() > 10000 {
 			s.Apply(index, Entry{now, []Command{&Forget{Tasks: s.View().Expired(Keeping{Tasks: 9000}, now)}}})

@@ -34,9 +34,11 @@ type Place struct {
 	Ports []uint16   `json:"ports,omitempty"`
 }
 
-// Report is an agent's news of an attempt: it runs, or it has ended. A report of any attempt but the current one changes nothing.
+// Report is an agent's news of an attempt: it runs, or it has ended. A report of any attempt but the current one changes
+// nothing, and neither does one of an agent that was not given the attempt.
 type Report struct {
 	Task    api.TaskID   `json:"task"`
+	Node    api.NodeID   `json:"node"`
 	Attempt uint32       `json:"attempt"`
 	Outcome *api.Outcome `json:"outcome,omitempty"` // nil: it runs
 }

@@ -10,7 +10,7 @@ import (
 // other attempt follows. It changes nothing.
 func (v View) Ending(r *Report, now time.Time) (*api.Task, bool) {
 	rec := v.Task(r.Task)
-	if rec == nil || !rec.Active() || rec.Attempt != r.Attempt || r.Outcome == nil {
+	if rec == nil || !rec.Active() || rec.Attempt != r.Attempt || rec.Node != r.Node || r.Outcome == nil {
 		return nil, false
 	}
 	t := *rec

@@ -186,7 +186,7 @@ func (a *applying) release(t *api.Task) {
 
 func (a *applying) report(c *Report) {
 	r, ok := a.tasks.Get([]byte(c.Task))
-	if !ok || !r.Active() || r.Attempt != c.Attempt {
+	if !ok || !r.Active() || r.Attempt != c.Attempt || r.Node != c.Node {
 		a.emit(Event{Type: Ignored})
 		return
 	}

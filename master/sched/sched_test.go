@@ -142,7 +142,7 @@ func TestPortsAreGivenOutOnceAndComeBack(t *testing.T) {
 		t.Fatalf("placed %v on a node with two ports", got)
 	}
 	first := c.View().Task("t0")
-	c.do(&core.Report{Task: "t0", Attempt: 1, Outcome: &api.Outcome{State: api.Finished}})
+	c.do(&core.Report{Task: "t0", Node: "id-a", Attempt: 1, Outcome: &api.Outcome{State: api.Finished}})
 	c.placeAll(Policy{})
 	if got := c.View().Task("t2"); got.State != api.Placed || got.Ports[0] != first.Ports[0] {
 		t.Errorf("t2 is %s with ports %v, want the port that came back, %v", got.State, got.Ports, first.Ports)
@@ -168,7 +168,7 @@ func TestARetryAvoidsTheNodeWhereItWasLost(t *testing.T) {
 	c := newCluster(node("a", 1000), node("b", 1000))
 	c.do(task("x", nil))
 	first := c.placeAll(Policy{})["x"]
-	c.do(&core.Report{Task: "x", Attempt: 1, Outcome: &api.Outcome{State: api.Lost, Reason: api.ReasonExecutorLost}})
+	c.do(&core.Report{Task: "x", Node: api.NodeID("id-" + first), Attempt: 1, Outcome: &api.Outcome{State: api.Lost, Reason: api.ReasonExecutorLost}})
 	c.index += 60
 	c.do()
 	if second := c.placeAll(Policy{})["x"]; second == first || second == "" {
@@ -227,7 +227,7 @@ func TestPlansAreAlwaysObeyedAndLeaveNoRoomUnused(t *testing.T) {
 					t.Fatalf("seed %d: %s fits but was left", seed, x.ID)
 				}
 				if x.Active() && r.IntN(4) == 0 {
-					c.do(&core.Report{Task: x.ID, Attempt: x.Attempt, Outcome: &api.Outcome{State: api.Finished}})
+					c.do(&core.Report{Task: x.ID, Node: x.Node, Attempt: x.Attempt, Outcome: &api.Outcome{State: api.Finished}})
 				}
 			}
 		}

@@ -70,7 +70,8 @@ type Refused struct {
 
 // Desire is what the master wants of the agent. Ended attempts that it names in Acks need not be repeated.
 type Desire struct {
-	Whole bool        `json:"whole,omitempty"` // Run is all there is: stop everything else
+	Whole bool        `json:"whole,omitempty"` // Run and Keep are all there is: stop everything else
+	Keep  []Attempt   `json:"keep,omitempty"`  // with Whole: to go on, or to follow in a later Run
 	Run   []*api.Task `json:"run,omitempty"`   // each at its current attempt
 	Stop  []Stop      `json:"stop,omitempty"`
 	Acks  []Attempt   `json:"acks,omitempty"`
