@@ -13,7 +13,9 @@ func (c *checker) constExpr(what string) {
 	case 0x44:
 		c.bytes(8, what)
 	case 0x23:
-		c.index("global", len(c.globals))
+		if i := c.index("global", len(c.globals)); c.err == nil && c.globals[i].mutable {
+			c.fail(CodeInvalid, at, "%s is not constant: it reads a global that can change", what)
+		}
 	case 0xd0:
 		c.feat |= featRefTypes
 		c.refType()
