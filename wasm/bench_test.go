@@ -43,3 +43,14 @@ func BenchmarkCheck(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkMeter(b *testing.B) {
+	module := goHello(b)
+	b.SetBytes(int64(len(module)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := wasm.Meter(module, wasm.MeterOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
