@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"sync"
 	"syscall"
 	"time"
 
@@ -65,22 +66,29 @@ type Parent struct {
 
 // Open makes the folder of groups named parent. The error wraps [ErrUnavailable] and says why.
 func Open(parent string) (*Parent, error) {
-	var h hierarchy
-	switch cgroups.Mode() {
-	case cgroups.Legacy, cgroups.Hybrid:
-		h = newV1(mountpoint)
-	case cgroups.Unified:
-		h = v2{mountpoint}
-	default:
+	if cgroups.Mode() == cgroups.Unavailable {
 		return nil, fmt.Errorf("%w: nothing is mounted at %s", ErrUnavailable, mountpoint)
 	}
-	return open(h, parent)
+	return open(here(), parent)
 }
+
+// At is [Open] for a parent that was opened before, perhaps by another process. It does not look whether it was.
+func At(parent string) *Parent { return at(here(), parent) }
 
 const mountpoint = "/sys/fs/cgroup"
 
+// here is the version of this machine.
+var here = sync.OnceValue(func() hierarchy {
+	if cgroups.Mode() == cgroups.Unified {
+		return v2{mountpoint}
+	}
+	return newV1(mountpoint)
+})
+
+func at(h hierarchy, parent string) *Parent { return &Parent{h: h, path: path.Join("/saki", parent)} }
+
 func open(h hierarchy, parent string) (*Parent, error) {
-	p := &Parent{h: h, path: path.Join("/saki", parent)}
+	p := at(h, parent)
 	if err := h.probe(p.path); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
