@@ -16,16 +16,21 @@ import (
 	"github.com/saki-run/saki/api"
 )
 
-// TestMain is the shim when the runner asks for one.
+// TestMain is the shim when the runner asks for one, and an agent when a test does.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "shim" {
-		if err := shell.Shim(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+	var err error
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "shim":
+		err = shell.Shim(context.Background())
+	case len(os.Args) > 2 && os.Args[1] == "agent":
+		err = playAgent(os.Args[2])
+	default:
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 var names atomic.Int64

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -50,12 +51,14 @@ func Shim(ctx context.Context) error {
 	for o := range orders {
 		s.run(o)
 	}
+	s.after.Wait()
 	return nil
 }
 
 type shim struct {
 	conn  *wire.Conn
 	stops chan stop
+	after sync.WaitGroup // work that no order waits for
 }
 
 // anySeq is the order that a signal is for: whichever runs.
@@ -113,10 +116,12 @@ func (s *shim) run(o order) {
 	outcome, clean := s.attempt(o)
 	err := output.Save(o.Dir, &outcome)
 	_ = s.conn.Send(typeEnded, outcome) // nobody may be there
-	if err == nil {
-		_ = output.Sync(o.Dir) // a full disk: the agent has it, or reads what there is
-	}
-	clean()
+	s.after.Go(func() {
+		if err == nil {
+			_ = output.Sync(o.Dir) // a full disk: the agent has it, or reads what there is
+		}
+		clean()
+	})
 }
 
 // attempt runs the order's task. clean is to be called when there is time.
