@@ -104,6 +104,7 @@ func newName() string { return fmt.Sprintf("test-%d-%d", os.Getpid(), names.Add(
 
 func newRunner(t testing.TB, cfg container.Config) *container.Runner {
 	t.Helper()
+	t.TempDir() // so that the folders of attempts are removed after the runner is closed
 	cfg.Cluster = "test"
 	if cfg.Agent == "" {
 		cfg.Agent = newName()

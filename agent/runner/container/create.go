@@ -60,7 +60,7 @@ func (r *Runner) create(ctx context.Context, t *api.Task, s stage.Staged) (id st
 		case conflict(err) && !removed:
 			// An agent that died before it recorded the handle. The container had no effect yet, or is what was to be replaced.
 			removed = true
-			if err := r.remove(ctx, r.name(t)); err != nil {
+			if err := r.clear(ctx, r.name(t)); err != nil {
 				return "", nil, err
 			}
 		case said(err):
@@ -69,6 +69,25 @@ func (r *Runner) create(ctx context.Context, t *api.Task, s stage.Staged) (id st
 		default:
 			return "", nil, err
 		}
+	}
+}
+
+// clear removes a container and waits until its name is free, even if its removal is under way already.
+func (r *Runner) clear(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, callFor)
+	defer cancel()
+	gone, errs := r.docker.ContainerWait(ctx, name, container.WaitConditionRemoved)
+	if err := r.remove(ctx, name); err != nil {
+		return err
+	}
+	select {
+	case <-gone:
+		return nil
+	case err := <-errs:
+		if notFound(err) {
+			return nil
+		}
+		return fmt.Errorf("remove an older container %s: %w", name, err)
 	}
 }
 

@@ -188,7 +188,9 @@ func (f *flight) kill(signal string) {
 // know is not to have lost.
 func (f *flight) recover(ctx context.Context, broken error) (ended bool, code int, err error) {
 	f.r.cfg.Log.Warn("the Docker daemon broke off; asking again", "task", f.t.ID, "err", broken)
-	c, err := f.r.inspect(detachable(ctx, f.calls), f.id)
+	asking, stop := detachable(ctx, f.calls)
+	defer stop()
+	c, err := f.r.inspect(asking, f.id)
 	switch {
 	case err != nil && errors.Is(context.Cause(ctx), runner.ErrDetach):
 		return false, 0, runner.ErrDetach
@@ -211,14 +213,14 @@ func runs(c container.InspectResponse) bool {
 }
 
 // detachable is calls, cancelled also when ctx is detached, but not when the task is to be killed.
-func detachable(ctx, calls context.Context) context.Context {
+func detachable(ctx, calls context.Context) (_ context.Context, stop func()) {
 	c, cancel := context.WithCancelCause(calls)
-	context.AfterFunc(ctx, func() {
+	unhook := context.AfterFunc(ctx, func() {
 		if errors.Is(context.Cause(ctx), runner.ErrDetach) {
 			cancel(runner.ErrDetach)
 		}
 	})
-	return c
+	return c, func() { unhook(); cancel(nil) }
 }
 
 // inspect asks for the state of a container until the daemon answers, for as long as it is worth the patience.

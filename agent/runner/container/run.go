@@ -113,7 +113,9 @@ func (r *Runner) Reattach(ctx context.Context, t *api.Task, hb []byte, at runner
 	if err := wire.Unmarshal(hb, &h); err != nil || h.ID == "" {
 		return api.Outcome{}, fmt.Errorf("reattach task %s: its handle says nothing: %w", t.ID, runner.ErrGone)
 	}
-	c, err := r.inspect(detachable(ctx, context.WithoutCancel(ctx)), h.ID)
+	asking, stop := detachable(ctx, context.WithoutCancel(ctx))
+	c, err := r.inspect(asking, h.ID)
+	stop()
 	if o, err := output.Load(at.Dir); err == nil { // after the question: a container goes only once its outcome is here
 		r.removeLater(h.ID)
 		output.Trim(at.Dir, &o)
