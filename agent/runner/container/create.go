@@ -178,8 +178,11 @@ func (r *Runner) hostConfig(t *api.Task, mounts []mount.Mount) *container.HostCo
 		SecurityOpt:  []string{"no-new-privileges"},
 		LogConfig:    container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize(t.Spec.MaxOutput), "max-file": "2"}},
 		Resources: container.Resources{
-			NanoCPUs: int64(res.CPUs) * 1e6, Memory: int64(res.Mem), MemorySwap: int64(res.Mem), PidsLimit: &r.cfg.MaxPIDs,
+			CPUShares: max(2, int64(res.CPUs)*1024/1000), Memory: int64(res.Mem), MemorySwap: int64(res.Mem), PidsLimit: &r.cfg.MaxPIDs,
 		},
+	}
+	if !late(res.CPUs) {
+		h.NanoCPUs = int64(res.CPUs) * 1e6
 	}
 	for _, p := range spec.Ports {
 		if spec.Network == "host" || p.Index >= len(t.Ports) {
@@ -191,6 +194,11 @@ func (r *Runner) hostConfig(t *api.Task, mounts []mount.Mount) *container.HostCo
 	}
 	return h
 }
+
+// late reports whether a limit of the processor is set only once the container runs. What sets a container up runs within its
+// limits, and less than one processor makes it slow: a tenth of one adds 120 ms to a start of 360. Until then the container
+// has its share only.
+func late(cpus api.Milli) bool { return cpus < 1000 }
 
 // mounts gives what a container sees of this machine: its sandbox, and the folders that the agent allows.
 func (r *Runner) mounts(volumes []api.Volume, box string) ([]mount.Mount, error) {

@@ -21,6 +21,9 @@ import (
 // backstop is how long after its grace period a container may take to die before it is removed by force.
 const backstop = 20 * time.Second
 
+// settle is how long a container of less than one processor is left to start; see [late].
+const settle = 250 * time.Millisecond
+
 // drainFor is how long the last of the output may take to arrive once the container has ended.
 const drainFor = 5 * time.Second
 
@@ -119,7 +122,12 @@ func (f *flight) await(c container.WaitCondition) {
 // watch waits for the container's end, obeying ctx and the timeout.
 func (f *flight) watch(ctx context.Context) (api.Outcome, error) {
 	done := ctx.Done()
-	var timeout, grace, late <-chan time.Time
+	var timeout, grace, overdue, settled <-chan time.Time
+	if late(f.t.Spec.Resources.CPUs) {
+		timer := time.NewTimer(max(0, settle-f.since()))
+		defer timer.Stop()
+		settled = timer.C
+	}
 	if d := f.t.Spec.Timeout.D(); d > 0 {
 		timer := time.NewTimer(max(0, d-f.since()))
 		defer timer.Stop()
@@ -129,7 +137,7 @@ func (f *flight) watch(ctx context.Context) (api.Outcome, error) {
 		if f.why == nil {
 			f.why = &s
 			g := f.t.Spec.KillGrace.D()
-			grace, late = time.After(g), time.After(g+backstop)
+			grace, overdue = time.After(g), time.After(g+backstop)
 			if !s.Force {
 				f.kill("SIGTERM")
 			}
@@ -161,9 +169,11 @@ func (f *flight) watch(ctx context.Context) (api.Outcome, error) {
 			ask(s)
 		case <-timeout:
 			ask(runner.Stop{Reason: api.ReasonDeadline})
+		case <-settled:
+			f.limit()
 		case <-grace:
 			f.kill("SIGKILL")
-		case <-late:
+		case <-overdue:
 			f.r.cfg.Log.Warn("a container does not die; removing it", "task", f.t.ID, "container", f.id)
 			if err := f.r.remove(f.calls, f.id); err != nil {
 				return api.Outcome{}, fmt.Errorf("end task %s: %w", f.t.ID, err)
@@ -180,6 +190,22 @@ func (f *flight) kill(signal string) {
 		defer cancel()
 		if err := f.r.docker.ContainerKill(ctx, f.id, signal); err != nil && !notFound(err) && !conflict(err) && ctx.Err() == nil {
 			f.r.cfg.Log.Warn("a container was not signalled", "task", f.t.ID, "signal", signal, "err", err)
+		}
+	})
+}
+
+// limit sets the limit of the processor that the start was spared.
+func (f *flight) limit() {
+	ctx, cancel := context.WithTimeout(f.calls, callFor)
+	f.streams.Go(func() {
+		defer cancel()
+		cpus := container.Resources{NanoCPUs: int64(f.t.Spec.Resources.CPUs) * 1e6}
+		_, err := f.r.docker.ContainerUpdate(ctx, f.id, container.UpdateConfig{Resources: cpus})
+		if err == nil || ctx.Err() != nil || notFound(err) {
+			return
+		}
+		if c, ierr := f.r.docker.ContainerInspect(ctx, f.id); ierr != nil || runs(c) {
+			f.r.cfg.Log.Warn("a container runs without its limit of the processor", "task", f.t.ID, "err", err)
 		}
 	})
 }
