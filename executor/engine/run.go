@@ -1,0 +1,256 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/saki-run/saki/api"
+)
+
+// maxTrace is the most of a wasm stack trace that goes into an outcome, in bytes.
+const maxTrace = 8 << 10
+
+// maxMemory is all that a 32-bit module can address.
+const maxMemory = 4 << 30
+
+// ErrNotLoaded says that a module is not held, or no longer.
+var ErrNotLoaded = errors.New("module is not loaded")
+
+// Stop is the cause of a context cancelled because the task is to end.
+type Stop struct{ Reason api.Reason }
+
+// Error implements error.
+func (s *Stop) Error() string { return string(s.Reason) }
+
+var errDeadline = &Stop{api.ReasonDeadline}
+
+// Invocation is one run of a module.
+type Invocation struct {
+	Digest         api.Digest
+	Name           string // args[0]
+	Func           string // default _start
+	Args           []string
+	Env            map[string]string
+	Stdin          io.Reader // nil is empty; must not block
+	Stdout, Stderr io.Writer // nil discards
+	Mem            int64     // bytes of linear memory; 0 is all that can be addressed
+	Timeout        time.Duration
+	Dir            string // the guest's root; made when the guest first looks; "" gives it none
+	Began          func() // called when the guest is about to run; may be nil
+}
+
+// Run runs a loaded module in an instance of its own until it ends, its time is up or ctx is cancelled, with a [*Stop] as the
+// cause. The error is [ErrNotLoaded]; all else is an outcome. Stdout and Stderr are left to the caller.
+//
+// Where the guest does not come back, neither does Run: a guest that neither loops nor calls the host cannot be stopped but
+// with its process.
+func (e *Engine) Run(ctx context.Context, inv Invocation) (api.Outcome, error) {
+	began := e.cfg.Now()
+	m, ok := e.acquire(inv.Digest)
+	if !ok {
+		return api.Outcome{}, fmt.Errorf("run %s: %w", inv.Digest.Short(), ErrNotLoaded)
+	}
+	defer e.release(context.WithoutCancel(ctx), m)
+	ent, failed := findEntry(m.exports, inv.Func, inv.Args)
+	if failed != nil {
+		return *failed, nil
+	}
+	limit := uint64(maxMemory)
+	if inv.Mem > 0 {
+		limit = min(limit, uint64(inv.Mem))
+	}
+	if inv.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, inv.Timeout, errDeadline)
+		defer cancel()
+	} else if ctx.Done() != nil {
+		var cancel context.CancelFunc // wazero's watcher ends with it
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+	}
+	g := guest{e: e, m: m, inv: &inv, ent: ent, mem: taskMemory{pool: &e.pool, limit: limit}, began: began}
+	return g.run(ctx), nil
+}
+
+// guest is one instance and its run.
+type guest struct {
+	e     *Engine
+	m     *module
+	inv   *Invocation
+	ent   entry
+	mem   taskMemory
+	box   *box
+	began time.Time
+	ready time.Time // instantiated
+}
+
+func (g *guest) run(ctx context.Context) (out api.Outcome) {
+	defer g.mem.release()
+	results, err := g.call(ctx)
+	end := g.e.cfg.Now()
+	if g.ready.IsZero() {
+		g.ready = end
+	}
+	if err == nil && len(results) > 0 && g.inv.Stdout != nil {
+		_, err = g.inv.Stdout.Write(formatResults(g.ent.types, results))
+	}
+	out = g.outcome(ctx, err)
+	out.Receipt.InitNS = g.ready.Sub(g.began).Nanoseconds()
+	out.Receipt.RunNS = end.Sub(g.ready).Nanoseconds()
+	out.Receipt.PeakMem = api.Bytes(g.mem.peak)
+	return out
+}
+
+// errBroken wraps a panic of the engine itself.
+type errBroken struct{ cause any }
+
+func (e *errBroken) Error() string { return fmt.Sprint("the engine broke: ", e.cause) }
+
+// call instantiates the module and calls its entry point.
+func (g *guest) call(ctx context.Context) (results []uint64, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if exit, ok := p.(*sys.ExitError); ok {
+				err = exit
+				return
+			}
+			err = &errBroken{p}
+		}
+	}()
+	conf := g.config(ctx)
+	if g.box != nil {
+		defer g.box.close()
+	}
+	ctx = experimental.WithMemoryAllocator(ctx, &g.mem)
+	mod, err := g.e.rt.InstantiateModule(ctx, g.m.code, conf)
+	if err != nil {
+		return nil, err
+	}
+	defer mod.Close(context.WithoutCancel(ctx))
+	g.ready = g.e.cfg.Now()
+	if g.inv.Began != nil {
+		g.inv.Began()
+	}
+	if g.ent.init {
+		if _, err := mod.ExportedFunction(initFunc).Call(ctx); err != nil {
+			return nil, err
+		}
+	}
+	f := mod.ExportedFunction(g.ent.name)
+	stack := make([]uint64, max(len(g.ent.params), len(g.ent.types)))
+	copy(stack, g.ent.params)
+	if err := f.CallWithStack(ctx, stack); err != nil {
+		return nil, err
+	}
+	return stack[:len(g.ent.types)], nil
+}
+
+// config is the instance's. The environment comes last: every step copies the one before it.
+func (g *guest) config(ctx context.Context) wazero.ModuleConfig {
+	inv := g.inv
+	c := g.e.base.WithNanosleep(sleeper(ctx))
+	if inv.Stdin != nil {
+		c = c.WithStdin(inv.Stdin)
+	}
+	if inv.Stdout != nil {
+		c = c.WithStdout(inv.Stdout)
+	}
+	if inv.Stderr != nil {
+		c = c.WithStderr(inv.Stderr)
+	}
+	if inv.Dir != "" {
+		g.box = newBox(ctx, inv.Dir)
+		c = c.WithFSConfig(g.box.config())
+	}
+	args := make([]string, 0, len(inv.Args)+1)
+	args = append(append(args, inv.Name), inv.Args...)
+	c = c.WithArgs(args...)
+	for k, v := range inv.Env {
+		c = c.WithEnv(k, v)
+	}
+	return c
+}
+
+// outcome says what err means.
+func (g *guest) outcome(ctx context.Context, err error) api.Outcome {
+	exit, isExit := errors.AsType[*sys.ExitError](err)
+	if err != nil && ctx.Err() != nil && (isExit || errors.Is(err, ctx.Err())) {
+		return stopped(ctx)
+	}
+	switch {
+	case err == nil, isExit && exit.ExitCode() == 0:
+		return api.Outcome{State: api.Finished, Inline: true}
+	case isExit:
+		return g.exited(int(exit.ExitCode() & 0xff))
+	}
+	broken, isBroken := errors.AsType[*errBroken](err)
+	if g.mem.denied && (isBroken || g.ready.IsZero()) {
+		return g.outOfMemory("the module needs more memory to start")
+	}
+	if isBroken {
+		return api.Fail(api.ReasonLaunchFailed, broken.Error())
+	}
+	return g.trapped(err)
+}
+
+// exited is the outcome of a guest that left with a status other than 0.
+func (g *guest) exited(code int) api.Outcome {
+	if code == 0 { // a multiple of 256: the guest meant failure
+		code = 1
+	}
+	msg := fmt.Sprintf("exit code %d", code)
+	if g.mem.denied {
+		msg += fmt.Sprintf(", after it was refused more memory than its limit of %s", api.Bytes(g.mem.limit))
+	}
+	return api.Outcome{State: api.Failed, Reason: api.ReasonExit, Message: msg, ExitCode: code, Inline: true}
+}
+
+func (g *guest) outOfMemory(what string) api.Outcome {
+	return api.Fail(api.ReasonMemoryLimit, fmt.Sprintf("%s than its limit of %s", what, api.Bytes(g.mem.limit)))
+}
+
+// trapped is the outcome of a trap, whose error is a sentence, and a stack trace in the lines below.
+func (g *guest) trapped(err error) api.Outcome {
+	text := err.Error()
+	head, trace, _ := strings.Cut(text, "\nwasm stack trace:\n")
+	head = strings.TrimPrefix(head, "wasm error: ")
+	if head == "unreachable" && g.mem.denied {
+		o := g.outOfMemory("the module aborted after it asked for more memory")
+		o.Trace = cut(trace)
+		return o
+	}
+	o := api.Fail(api.ReasonTrap, "the module trapped: "+head)
+	o.Trace = cut(trace)
+	return o
+}
+
+func cut(trace string) string { return strings.TrimRight(trace[:min(len(trace), maxTrace)], "\n") }
+
+// stopped is the outcome of a guest that was ended.
+func stopped(ctx context.Context) api.Outcome {
+	reason := api.ReasonUserKill
+	if s, ok := errors.AsType[*Stop](context.Cause(ctx)); ok {
+		reason = s.Reason
+	}
+	return Stopped(reason)
+}
+
+// Stopped is the outcome of a guest that was ended for the reason.
+func Stopped(reason api.Reason) api.Outcome {
+	if reason == api.ReasonDeadline {
+		return api.Fail(reason, reason.Sentence())
+	}
+	const kill = 9
+	return api.Outcome{
+		State: api.Killed, Reason: reason, Message: reason.Sentence(),
+		Signal: kill, ExitCode: api.ExitSignal + kill, Inline: true,
+	}
+}

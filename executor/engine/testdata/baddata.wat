@@ -1,0 +1,2 @@
+;; baddata puts data beyond its memory.
+(module (memory 1) (data (i32.const 65535) "ab") (func (export "_start")))

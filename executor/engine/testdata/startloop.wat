@@ -1,0 +1,2 @@
+;; startloop never comes back from its start section.
+(module (memory 1) (func $s (loop (br 0))) (start $s) (func (export "_start")))
