@@ -141,6 +141,14 @@ func (e *Engine) Loaded() []api.Digest {
 	return out
 }
 
+// Has reports whether the module is held.
+func (e *Engine) Has(d api.Digest) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m, ok := e.loaded[d]
+	return ok && m.finished
+}
+
 // acquire gives a module to run and keeps it from being closed until release.
 func (e *Engine) acquire(d api.Digest) (*module, bool) {
 	e.mu.Lock()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -173,8 +175,8 @@ func (g *guest) config(ctx context.Context) wazero.ModuleConfig {
 	args := make([]string, 0, len(inv.Args)+1)
 	args = append(append(args, inv.Name), inv.Args...)
 	c = c.WithArgs(args...)
-	for k, v := range inv.Env {
-		c = c.WithEnv(k, v)
+	for _, k := range slices.Sorted(maps.Keys(inv.Env)) {
+		c = c.WithEnv(k, inv.Env[k])
 	}
 	return c
 }

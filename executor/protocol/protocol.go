@@ -82,6 +82,7 @@ type Hello struct {
 	Loaded      []api.Digest `json:"loaded,omitempty"`
 	Running     []Key        `json:"running,omitempty"`
 	Ended       []Key        `json:"ended,omitempty"` // their Results follow the Welcome
+	Alive       []string     `json:"alive,omitempty"` // a supervisor's: incarnations of the workers it has
 }
 
 // Welcome accepts a Hello.
