@@ -43,9 +43,10 @@ func TestMain(m *testing.M) {
 type bench struct {
 	testing.TB
 	*Runner
-	root  string
-	blobs string
-	n     atomic.Int64
+	root     string
+	blobs    string
+	launcher func(root string) launch.Launcher
+	n        atomic.Int64
 }
 
 // testLog is quiet but for errors: a test that is over may still have a supervisor that goes away.
@@ -56,8 +57,15 @@ func testLog() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-func newBench(t testing.TB) *bench {
-	b := &bench{TB: t, root: t.TempDir(), blobs: t.TempDir()}
+// processes launches executors as processes of the test's program.
+func processes(root string) launch.Launcher {
+	return &launch.Process{Root: root, Options: launch.Options{Workers: 2}, Log: testLog()}
+}
+
+func newBench(t testing.TB) *bench { return newBenchWith(t, t.TempDir(), processes) }
+
+func newBenchWith(t testing.TB, root string, l func(root string) launch.Launcher) *bench {
+	b := &bench{TB: t, root: root, blobs: t.TempDir(), launcher: l}
 	b.Runner = b.open()
 	t.Cleanup(func() { _ = b.Close(context.Background(), false) })
 	return b
@@ -66,10 +74,7 @@ func newBench(t testing.TB) *bench {
 // open makes a runner in the bench's folder, as an agent that starts does.
 func (b *bench) open() *Runner {
 	b.Helper()
-	r, err := New(Config{
-		Root: b.root, Log: testLog(),
-		Launcher: &launch.Process{Root: b.root, Options: launch.Options{Workers: 2}, Log: testLog()},
-	})
+	r, err := New(Config{Root: b.root, Log: testLog(), Launcher: b.launcher(b.root)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -522,9 +527,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestALongRootIsNoTrouble(t *testing.T) {
-	b := &bench{TB: t, root: filepath.Join(t.TempDir(), strings.Repeat("long-name/", 12)), blobs: t.TempDir()}
-	b.Runner = b.open()
-	t.Cleanup(func() { _ = b.Close(context.Background(), false) })
+	b := newBenchWith(t, filepath.Join(t.TempDir(), strings.Repeat("long-name/", 12)), processes)
 	if out := b.run(b.task("hello")); out.State != api.Finished {
 		t.Errorf("got %+v", out)
 	}

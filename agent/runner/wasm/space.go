@@ -27,6 +27,7 @@ type space struct {
 	ns    string
 	dir   string
 	log   *slog.Logger
+	root  *os.Root // dir; whatever the executor can write to is reached through it
 	token string
 	ln    *net.UnixListener
 	wg    sync.WaitGroup
@@ -53,13 +54,8 @@ func newSpace(ctx context.Context, cfg Config, ns string) (*space, error) {
 		cfg: cfg, ns: ns, dir: filepath.Join(cfg.Root, ns), log: cfg.Log.With("namespace", ns),
 		changed: make(chan struct{}), dead: map[string]bool{}, held: map[api.Digest]bool{},
 	}
-	for _, d := range []string{sp.dir, sp.path(protocol.Modules), sp.path(protocol.Tasks), sp.path(protocol.Cache)} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, err
-		}
-		if err := sp.give(d); err != nil {
-			return nil, err
-		}
+	if err := sp.makeFolders(); err != nil {
+		return nil, err
 	}
 	if err := sp.readToken(); err != nil {
 		return nil, err
@@ -78,6 +74,33 @@ func newSpace(ctx context.Context, cfg Config, ns string) (*space, error) {
 	sp.wg.Go(func() { sp.keepUp(ctx) })
 	sp.wg.Go(func() { sp.housekeep(ctx) })
 	return sp, nil
+}
+
+// makeFolders makes the folder and what is in it. Where the executor runs as another user, it can write to two of them only: it
+// must not be able to swap the others for links that lead the agent astray.
+func (sp *space) makeFolders() error {
+	for _, d := range []struct {
+		path  string
+		mode  fs.FileMode
+		given bool
+	}{
+		{sp.dir, 0o711, false},
+		{sp.path(protocol.Modules), 0o755, false},
+		{sp.path(protocol.Tasks), 0o700, true},
+		{sp.path(protocol.Cache), 0o700, true},
+	} {
+		if err := os.MkdirAll(d.path, d.mode); err != nil {
+			return err
+		}
+		if d.given {
+			if err := sp.give(d.path); err != nil {
+				return err
+			}
+		}
+	}
+	root, err := os.OpenRoot(sp.dir)
+	sp.root = root
+	return err
 }
 
 func (sp *space) path(name string) string { return filepath.Join(sp.dir, name) }
@@ -220,6 +243,7 @@ func (sp *space) close(ctx context.Context, keep bool) error {
 	}
 	sp.stop()
 	sp.ln.Close()
+	defer sp.root.Close()
 	for _, c := range conns {
 		c.Close()
 	}

@@ -88,32 +88,14 @@ func (sp *space) prepare(ctx context.Context, t *api.Task, rio runner.IO) (*prot
 		Mem: int64(s.Resources.Mem), Timeout: s.Timeout.D().Nanoseconds(), MaxOutput: int64(cmp.Or(s.MaxOutput, api.DefaultMaxOutput)),
 	}
 	if len(s.Files) == 0 && s.StdinBlob == "" {
-		return inv, sp.prepareNothing(rio.Dir)
+		return inv, nil // its folder is made when it writes
 	}
 	return inv, sp.stage(ctx, s, rio, inv)
 }
 
-// prepareNothing is for the task without files, whose folder is made when it writes. Where the executor runs as another user,
-// it could not make it inside of a folder of ours.
-func (sp *space) prepareNothing(dir string) error {
-	if uid, _ := sp.cfg.Launcher.Owner(); uid < 0 || filepath.Dir(dir) == sp.path(protocol.Tasks) {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	return sp.give(dir)
-}
-
 // stage copies what the task needs into its folder.
 func (sp *space) stage(ctx context.Context, s *api.Spec, rio runner.IO, inv *protocol.Invoke) error {
-	if err := os.MkdirAll(rio.Dir, 0o755); err != nil {
-		return err
-	}
-	if err := sp.give(rio.Dir); err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(rio.Dir)
+	root, err := sp.openTask(inv.Dir)
 	if err != nil {
 		return err
 	}
@@ -138,6 +120,20 @@ func (sp *space) stage(ctx context.Context, s *api.Spec, rio runner.IO, inv *pro
 		}
 	}
 	return nil
+}
+
+// openTask makes a task's folder and opens it. dir is as the executor knows it.
+func (sp *space) openTask(dir string) (*os.Root, error) {
+	if filepath.IsAbs(dir) { // of a process that is this user anyway
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		return os.OpenRoot(dir)
+	}
+	if err := sp.makeDirs(sp.root, filepath.ToSlash(dir)); err != nil {
+		return nil, err
+	}
+	return sp.root.OpenRoot(dir)
 }
 
 // makeDirs makes a folder and those above it.
