@@ -11,35 +11,35 @@ type Code string
 
 // The codes. Each has its HTTP status in [Code.Status].
 const (
-	CodeInvalidArgument        Code = "invalid_argument"
-	CodeInvalidName            Code = "invalid_name"
-	CodeInvalidSpec            Code = "invalid_spec"
-	CodeInvalidResources       Code = "invalid_resources"
-	CodeUnknownField           Code = "unknown_field"
-	CodeTooLarge               Code = "too_large"
-	CodeInvalidModule          Code = "invalid_module"
-	CodeComponentNotSupported  Code = "component_not_supported"
-	CodeUnsupportedFeature     Code = "unsupported_feature"
-	CodeUnknownImport          Code = "unknown_import"
-	CodeNoEntryPoint           Code = "no_entry_point"
-	CodeLimitExceeded          Code = "limit_exceeded"
-	CodeNotFound               Code = "not_found"
-	CodeModuleNotFound         Code = "module_not_found"
-	CodeAmbiguous              Code = "ambiguous"
-	CodeConflict               Code = "conflict"
-	CodeInUse                  Code = "in_use"
-	CodeMethodNotAllowed       Code = "method_not_allowed"
-	CodeDigestMismatch         Code = "digest_mismatch"
-	CodeNoLeader               Code = "no_leader"
-	CodeUnknownOutcome         Code = "unknown_outcome"
-	CodeOverloaded             Code = "overloaded"
-	CodeUnreachable            Code = "unreachable"
-	CodeLogsGone               Code = "logs_gone"
-	CodeTimeout                Code = "timeout"
-	CodeUnavailable            Code = "unavailable"
-	CodeInternal               Code = "internal"
-	CodeInterpreterNotAllowed  Code = "interpreter_not_allowed"
-	CodeInsufficientPermission Code = "not_allowed"
+	CodeInvalidArgument       Code = "invalid_argument"
+	CodeInvalidName           Code = "invalid_name"
+	CodeInvalidSpec           Code = "invalid_spec"
+	CodeInvalidResources      Code = "invalid_resources"
+	CodeUnknownField          Code = "unknown_field"
+	CodeTooLarge              Code = "too_large"
+	CodeInvalidModule         Code = "invalid_module"
+	CodeComponentNotSupported Code = "component_not_supported"
+	CodeUnsupportedFeature    Code = "unsupported_feature"
+	CodeUnknownImport         Code = "unknown_import"
+	CodeNoEntryPoint          Code = "no_entry_point"
+	CodeLimitExceeded         Code = "limit_exceeded"
+	CodeNotFound              Code = "not_found"
+	CodeModuleNotFound        Code = "module_not_found"
+	CodeAmbiguous             Code = "ambiguous"
+	CodeConflict              Code = "conflict"
+	CodeInUse                 Code = "in_use"
+	CodeMethodNotAllowed      Code = "method_not_allowed"
+	CodeDigestMismatch        Code = "digest_mismatch"
+	CodeNoLeader              Code = "no_leader"
+	CodeUnknownOutcome        Code = "unknown_outcome"
+	CodeOverloaded            Code = "overloaded"
+	CodeUnreachable           Code = "unreachable"
+	CodeLogsGone              Code = "logs_gone"
+	CodeTimeout               Code = "timeout"
+	CodeUnavailable           Code = "unavailable"
+	CodeInternal              Code = "internal"
+	CodeInterpreterNotAllowed Code = "interpreter_not_allowed"
+	CodeNotAllowed            Code = "not_allowed"
 )
 
 var statuses = map[Code]int{
@@ -54,7 +54,7 @@ var statuses = map[Code]int{
 	CodeUnknownOutcome: http.StatusServiceUnavailable, CodeOverloaded: http.StatusTooManyRequests,
 	CodeUnreachable: http.StatusBadGateway, CodeLogsGone: http.StatusGone, CodeTimeout: http.StatusGatewayTimeout,
 	CodeUnavailable: http.StatusServiceUnavailable, CodeInternal: http.StatusInternalServerError,
-	CodeInterpreterNotAllowed: http.StatusConflict, CodeInsufficientPermission: http.StatusForbidden,
+	CodeInterpreterNotAllowed: http.StatusConflict, CodeNotAllowed: http.StatusForbidden,
 }
 
 // Status is the HTTP status that carries the code.

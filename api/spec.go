@@ -116,6 +116,9 @@ const (
 	MaxPorts         = 100
 	MaxFiles         = 1000
 	MaxSpec          = 512 * KiB // of a spec's JSON
+	// AutoKeyPrefix begins the idempotency keys that the SDK makes for its own retries. They are forgotten with their task;
+	// other keys keep it for a day.
+	AutoKeyPrefix = "auto."
 	// InlineOutput is the most of stdout and of stderr that an outcome carries itself.
 	InlineOutput = KiB
 )

@@ -54,7 +54,7 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 		return taskExit(e.Code)
 	case errors.As(err, &isUsage):
 		return 2
-	case e.Code == api.CodeInsufficientPermission:
+	case e.Code == api.CodeNotAllowed:
 		return 4
 	}
 	return 1

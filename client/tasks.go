@@ -61,7 +61,7 @@ func (c *Client) submit(ctx context.Context, body any, o SubmitOptions) ([]api.T
 }
 
 // NewKey makes an idempotency key that nobody else makes.
-func NewKey() string { return rand.Text() }
+func NewKey() string { return api.AutoKeyPrefix + rand.Text() }
 
 // Run submits one task and waits for its end.
 func (c *Client) Run(ctx context.Context, spec *api.Spec) (*api.Task, error) {
