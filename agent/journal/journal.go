@@ -56,9 +56,11 @@ type Journal struct {
 	mu   sync.Mutex
 	f    *os.File
 	size int64
-	live map[key]*Entry
-	buf  []byte
-	err  error // of the first write that failed: the file's end is unknown from then on
+	// compacted is the size after the last compaction.
+	compacted int64
+	live      map[key]*Entry
+	buf       []byte
+	err       error // of the first write that failed: the file's end is unknown from then on
 
 	syncing bool
 	waiting []func(error) // for the next sync
@@ -199,7 +201,7 @@ func (j *Journal) compact() error {
 	if j.f != nil {
 		err = j.f.Close()
 	}
-	j.f, j.size = f, int64(len(buf))
+	j.f, j.size, j.compacted = f, int64(len(buf)), int64(len(buf))
 	return errors.Join(err, syncDir(filepath.Dir(j.path)))
 }
 
@@ -221,8 +223,16 @@ func appendRecord(b []byte, r Record) []byte {
 	return append(b, body...)
 }
 
-// compactAt is the size from which the file is compacted when little of it is still of use.
+// compactAt is how much the file grows before it is compacted.
 const compactAt = 8 << 20
+
+// tidy compacts the file when it has grown enough since the last time. The caller holds mu, and nobody syncs.
+func (j *Journal) tidy() error {
+	if j.size < 2*j.compacted+compactAt {
+		return nil
+	}
+	return j.compact()
+}
 
 // Write adds records. They survive the end of this process, and with [Journal.Sync] that of the machine.
 func (j *Journal) Write(recs ...Record) error {
@@ -242,8 +252,8 @@ func (j *Journal) writeLocked(recs []Record) error {
 	}
 	n, err := j.f.Write(j.buf)
 	j.size += int64(n)
-	if err == nil && j.size > compactAt && len(j.live) < 1000 && !j.syncing {
-		err = j.compact()
+	if err == nil && !j.syncing {
+		err = j.tidy()
 	}
 	if err != nil {
 		j.err = fmt.Errorf("write journal: %w", err)
@@ -276,6 +286,9 @@ func (j *Journal) Sync(done func(error), recs ...Record) {
 			d(err)
 		}
 		j.mu.Lock()
+		if err == nil && j.err == nil {
+			err = j.tidy() // here, since under load the next sync begins at once
+		}
 		if err != nil && j.err == nil {
 			j.err = fmt.Errorf("sync journal: %w", err)
 		}

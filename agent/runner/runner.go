@@ -42,6 +42,12 @@ type Closer interface {
 	Close(ctx context.Context, keep bool) error
 }
 
+// Sweeper is implemented by runners that may find what earlier agent processes left behind.
+type Sweeper interface {
+	// Sweep ends and removes every attempt of this agent that known does not know. An agent calls it once, at its start.
+	Sweep(ctx context.Context, known func(task api.TaskID, attempt uint32) bool) error
+}
+
 // ErrGone says that an attempt cannot be reattached.
 var ErrGone = errors.New("attempt is gone")
 

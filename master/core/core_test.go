@@ -415,8 +415,11 @@ func TestWhatIsForgotten(t *testing.T) {
 	for i := range 10 {
 		id := api.TaskID(fmt.Sprint("t", i))
 		key := ""
-		if i == 0 {
+		switch i {
+		case 0:
 			key = "k"
+		case 1:
+			key = api.AutoKeyPrefix + "x"
 		}
 		m.do(&Submit{ID: id, Spec: shell(nil), Key: key}, &Kill{Task: id})
 	}

@@ -3,6 +3,7 @@ package core
 import (
 	"encoding/binary"
 	"iter"
+	"strings"
 	"time"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
@@ -252,7 +253,7 @@ func (v View) Expired(k Keeping, now time.Time) []api.TaskID {
 		if excess <= 0 && age <= k.For {
 			break // all later ones ended later
 		}
-		if t.Key != "" && age < k.Keyed && keyed <= maxKeyed {
+		if t.Key != "" && !strings.HasPrefix(t.Key, api.AutoKeyPrefix) && age < k.Keyed && keyed <= maxKeyed {
 			continue
 		}
 		out = append(out, id)
@@ -284,3 +285,17 @@ func (v View) UnusedBlobs(age time.Duration, now time.Time) []api.Digest {
 
 // Holds reports whether the digest belongs to a module or blob of the cluster.
 func (v View) Holds(d api.Digest) bool { return v.Module(d) != nil || v.Blob(d) != nil }
+
+// Content gives every digest that the cluster holds.
+func (v View) Content() []api.Digest {
+	out := make([]api.Digest, 0, v.modules.Len()+v.blobs.Len())
+	v.modules.Root().Walk(func(k []byte, _ *api.Module) bool {
+		out = append(out, api.Digest(k))
+		return false
+	})
+	v.blobs.Root().Walk(func(k []byte, _ *api.BlobInfo) bool {
+		out = append(out, api.Digest(k))
+		return false
+	})
+	return out
+}

@@ -50,7 +50,7 @@ const (
 	maxQueuedRequests = 100_000
 	maxQueuedBytes    = 256 << 20
 	maxEntryCommands  = 4096
-	maxEntryBytes     = 1 << 20
+	maxEntryBytes     = 512 << 10
 )
 
 // errNotLeading is the answer while another master leads.

@@ -71,6 +71,9 @@ func (m *Machine) Restore(r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if _, err := io.Copy(io.Discard, r); err != nil { // the log's checksum stands at the end
+		return fmt.Errorf("restore state: %w", err)
+	}
 	m.set(s)
 	return nil
 }
