@@ -1,0 +1,9 @@
+#!/bin/sh
+# Runs every fuzz target of the module for the given time, one after the other.
+set -eu
+for pkg in $(go list ./...); do
+	for target in $(go test -list '^Fuzz' "$pkg" | grep '^Fuzz' || true); do
+		echo "== $pkg $target"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "$pkg"
+	done
+done
