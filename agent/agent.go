@@ -195,10 +195,15 @@ func (a *Agent) watchRunners(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if a.probe(ctx) && ctx.Err() == nil {
-				a.reports.info(&link.Info{Info: a.info(), Holds: a.holds()})
-			}
+			a.Refresh(ctx)
 		}
+	}
+}
+
+// Refresh asks the runners at once what they can do, and tells the master when that has changed.
+func (a *Agent) Refresh(ctx context.Context) {
+	if a.probe(ctx) && ctx.Err() == nil {
+		a.reports.info(&link.Info{Info: a.info(), Holds: a.holds()})
 	}
 }
 

@@ -58,6 +58,9 @@ type DevConfig struct {
 	LogLevel  slog.Level
 	Log       io.Writer
 
+	// Progress is told what takes a while, such as the building of an image. nil: it goes to the log.
+	Progress func(what string)
+
 	// Ready is to be called once tasks can run, with the URL of the first master.
 	Ready func(url string)
 }
@@ -99,6 +102,7 @@ type AgentConfig struct {
 	AllowInterpreter    bool
 	LogLevel            slog.Level
 	Log                 io.Writer
+	Progress            func(what string) // as for DevConfig
 }
 
 func (a *app) daemonCommands() []*cobra.Command {
@@ -167,7 +171,7 @@ func (a *app) masterCommand() *cobra.Command {
 	f.StringVar(&m.Addr, "addr", "127.0.0.1:5050", "`host:port` of the HTTP API")
 	f.StringVar(&m.Raft, "raft", "127.0.0.1:5049", "`host:port` for the other masters")
 	f.IntVar(&m.BootstrapExpect, "bootstrap-expect", 1, "masters that a new cluster waits for; 0 joins an old one")
-	f.IntVar(&m.KeepTasks, "keep-tasks", 100_000, "how many ended tasks to remember")
+	f.IntVar(&m.KeepTasks, "keep-tasks", 10_000, "how many ended tasks to remember")
 	f.DurationVar(&m.KeepFor, "keep-for", 24*time.Hour, "how long to remember them")
 	f.DurationVar(&m.NodeGrace, "node-grace", defaultNodeGrace, "how long an agent may be away before its tasks run elsewhere")
 	level := levelFlag(cmd)

@@ -3,6 +3,7 @@ package master
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -35,8 +36,8 @@ func (m *Master) join(ctx context.Context) error {
 				members[i] = raftlog.Member{ID: p.Name, Addr: p.Raft, Voter: true}
 			}
 			m.cfg.Log.Info("beginning a new group", "masters", len(members))
-			if err := m.node.Bootstrap(members); err != nil {
-				return err
+			if err := m.node.Bootstrap(members); err != nil && !errors.Is(err, raftlog.ErrHasState) {
+				return err // with state, another member's bootstrap has reached us already
 			}
 			m.cfg.Announce(true)
 			return nil

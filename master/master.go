@@ -146,6 +146,17 @@ func (m *Master) Handler() http.Handler { return m.api.Handler() }
 // Leading reports whether this master leads and takes commands.
 func (m *Master) Leading() bool { return m.engine.Leading() }
 
+// ReadyNodes gives the agents that have a stream to this master and can be given tasks.
+func (m *Master) ReadyNodes() []*api.Node {
+	var out []*api.Node
+	for n := range m.View().Nodes() {
+		if n.State == api.NodeReady && m.sessions.Available(n.ID) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
 // View gives the replicated state as this master knows it.
 func (m *Master) View() core.View { return m.machine.View() }
 
@@ -168,17 +179,14 @@ func (m *Master) Run(ctx context.Context) error {
 	return errors.Join(err, m.node.Close(), m.blobs.Close())
 }
 
-// lead works for as long as this master leads.
+// lead works for as long as this master leads. The log is applied up to the beginning of the leadership.
 func (m *Master) lead(ctx context.Context, term uint64) {
 	m.cfg.Log.Info("leading", "term", term)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return m.engine.Run(ctx) })
+	g.Go(func() error { m.engine.Run(ctx); return nil })
 	g.Go(func() error {
-		if err := m.node.Barrier(ctx); err != nil {
-			return nil //nolint:nilerror // the leadership has ended, as ctx will show
-		}
 		m.sessions.Lead(ctx, term, m.engine, m.machine.View)
 		return nil
 	})
@@ -199,9 +207,6 @@ func (r replicated) Propose(ctx context.Context, data []byte) (uint64, any, erro
 	index, result, err := r.node.Propose(ctx, data)
 	return index, result, publicError(err)
 }
-
-// Barrier implements [engine.Log].
-func (r replicated) Barrier(ctx context.Context) error { return publicError(r.node.Barrier(ctx)) }
 
 func publicError(err error) error {
 	switch {
