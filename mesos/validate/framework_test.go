@@ -1,12 +1,12 @@
 package validate
 
 import (
-	"math"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/saki-run/saki/mesos"
+	"github.com/saki-run/saki/mesos/scheduler"
 )
 
 func TestFramework(t *testing.T) {
@@ -19,23 +19,28 @@ func TestFramework(t *testing.T) {
 		{`{"user":"u","name":"n",` + multi + `}`, ""},
 		{`{"user":"u","name":"n","role":"*",` + multi + `}`, "'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable"},
 		{`{"user":"u","name":"n","roles":["eng"]}`, "'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable"},
-		{`{"user":"u","name":"n","roles":["a","b","a"],` + multi + `}`, "'FrameworkInfo.roles' must not contain duplicate items: a"},
-		{`{"user":"u","name":"n","role":"-a"}`, `'FrameworkInfo.roles' contains an invalid role: role "-a" has a part that starts with '-'`},
-		{`{"user":"u","name":"n","failover_timeout":-1}`, "The framework failover_timeout (-1) is invalid: it must not be negative"},
-		{`{"user":"u","name":"n","failover_timeout":"NaN"}`, "The framework failover_timeout (NaN) is invalid: it must not be negative"},
-		{`{"user":"u","name":"n","id":{"value":"a/b"}}`, "'FrameworkInfo.id' is invalid: 'a/b' contains invalid characters"},
+		{`{"user":"u","name":"n","roles":["b","a","b","a","c"],` + multi + `}`, "'FrameworkInfo.roles' contains duplicate items: { a, b }"},
+		{`{"user":"u","name":"n","role":"-a"}`, `'FrameworkInfo.role' is not a valid role: role "-a" has a part that starts with '-'`},
+		{`{"user":"u","name":"n","roles":["a","b//c"],` + multi + `}`, `'FrameworkInfo.roles' contains invalid role: role "b//c" has an empty part`},
+		{`{"user":"u","name":"n","failover_timeout":-1}`, ""},
+		{`{"user":"u","name":"n","failover_timeout":9e9}`, ""},
+		{`{"user":"u","name":"n","failover_timeout":1e10}`, "The framework failover_timeout (1e+10) is invalid"},
+		{`{"user":"u","name":"n","failover_timeout":"Infinity"}`, "The framework failover_timeout (+Inf) is invalid"},
+		{`{"user":"u","name":"n","failover_timeout":"NaN"}`, "The framework failover_timeout (NaN) is invalid"},
+		{`{"user":"u","name":"n","id":{"value":"a/b"}}`, "'a/b' contains invalid characters"},
 	} {
 		match(t, tc.in, Framework(read(t, tc.in, new(mesos.FrameworkInfo))), tc.want)
-	}
-	if err := Framework(&mesos.FrameworkInfo{FailoverTimeout: proto.Float64(math.Inf(1))}); err != nil {
-		t.Errorf("for ever: %v", err)
 	}
 }
 
 func TestSuppressedRolesAreRolesOfTheFramework(t *testing.T) {
 	f := &mesos.FrameworkInfo{Role: proto.String("eng")}
 	match(t, "eng", Suppressed(f, []string{"eng"}), "")
-	match(t, "ops", Suppressed(f, []string{"eng", "ops"}), "Suppressed role 'ops' is not contained in the list of roles")
+	match(t, "ops", Suppressed(f, []string{"eng", "ops"}), "Suppressed roles { ops } are not contained in the set of roles")
+	c := &scheduler.OfferConstraints{RoleConstraints: map[string]*scheduler.OfferConstraints_RoleConstraints{"eng": {}}}
+	match(t, "constraints on eng", Constrained(f, c), "")
+	c.RoleConstraints["ops"] = nil
+	match(t, "constraints on ops", Constrained(f, c), "Offer constraints specify `role_constraints` for a role 'ops' not contained in the set of roles")
 }
 
 func TestFrameworkUpdate(t *testing.T) {
@@ -48,11 +53,30 @@ func TestFrameworkUpdate(t *testing.T) {
 		{"", func(f *mesos.FrameworkInfo) { f.Checkpoint = proto.Bool(false) }},
 		{"Updating 'FrameworkInfo.checkpoint' is unsupported; attempted to update from 'false' to 'true'", func(f *mesos.FrameworkInfo) { f.Checkpoint = proto.Bool(true) }},
 		{"Updating 'FrameworkInfo.user' is unsupported; attempted to update from 'u' to 'v'", func(f *mesos.FrameworkInfo) { f.User = proto.String("v") }},
-		{"Updating 'FrameworkInfo.principal' is unsupported; attempted to update from 'p' to ''", func(f *mesos.FrameworkInfo) { f.Principal = nil }},
+		{"Changing framework's principal is not allowed.", func(f *mesos.FrameworkInfo) { f.Principal = nil }},
 		{"'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable", func(f *mesos.FrameworkInfo) { f.Roles = []string{"a"} }},
 	} {
 		next := proto.CloneOf(old)
 		tc.change(next)
 		match(t, next.String(), FrameworkUpdate(old, next), tc.want)
 	}
+}
+
+func TestSettle(t *testing.T) {
+	old := &mesos.FrameworkInfo{User: proto.String("u"), Name: proto.String("n"), Checkpoint: proto.Bool(true)}
+	next := &mesos.FrameworkInfo{User: proto.String("v"), Name: proto.String("m")}
+	Settle(old, next)
+	if next.GetUser() != "u" || !next.GetCheckpoint() || next.GetName() != "m" {
+		t.Errorf("got %v", next)
+	}
+	match(t, "settled", FrameworkUpdate(old, next), "")
+}
+
+func TestPrincipal(t *testing.T) {
+	c := &scheduler.Call{Subscribe: &scheduler.Call_Subscribe{FrameworkInfo: &mesos.FrameworkInfo{}}}
+	match(t, "none named", Principal(c, "p"), "")
+	c.Subscribe.FrameworkInfo.Principal = proto.String("p")
+	match(t, "the same", Principal(c, "p"), "")
+	match(t, "another", Principal(c, "q"), "Failed to validate scheduler::Call: Authenticated principal 'q' does not match principal 'p' set in `FrameworkInfo`")
+	match(t, "no SUBSCRIBE", Principal(&scheduler.Call{}, "q"), "")
 }
