@@ -76,7 +76,7 @@ func Negotiate(accept []string) (Format, bool) {
 // everything.
 func Accepts(accept []string, typ string) bool {
 	major, _, _ := strings.Cut(typ, "/")
-	best, allowed, any := 0, false, false
+	best, allowed, stated := 0, false, false
 	for _, header := range accept {
 		for item := range strings.SplitSeq(header, ",") {
 			var rank int
@@ -90,7 +90,7 @@ func Accepts(accept []string, typ string) bool {
 			case "*/*", "*":
 				rank = 1
 			}
-			any = true
+			stated = true
 			ok := quality(item) > 0
 			switch {
 			case rank > best:
@@ -100,7 +100,7 @@ func Accepts(accept []string, typ string) bool {
 			}
 		}
 	}
-	return allowed || !any
+	return allowed || !stated
 }
 
 func mediaType(s string) string {

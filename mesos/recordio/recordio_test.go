@@ -141,22 +141,22 @@ func FuzzReader(f *testing.F) {
 	for _, s := range []string{"", "1\na2\nbc", "0\n", "9999999999999999999\n", "3\na", "x"} {
 		f.Add([]byte(s), 16)
 	}
-	f.Fuzz(func(t *testing.T, in []byte, max int) {
-		max = max%1024 + 1025
-		r := NewReader(bytes.NewReader(in), max)
+	f.Fuzz(func(t *testing.T, in []byte, limit int) {
+		limit = limit%1024 + 1025
+		r := NewReader(bytes.NewReader(in), limit)
 		var out []byte
 		for {
 			rec, err := r.Next()
 			if err != nil {
 				break
 			}
-			if len(rec) == 0 || len(rec) > max {
-				t.Fatalf("record of %d bytes, at most %d allowed", len(rec), max)
+			if len(rec) == 0 || len(rec) > limit {
+				t.Fatalf("record of %d bytes, at most %d allowed", len(rec), limit)
 			}
 			out = Append(out, rec)
 		}
 		// What was read, written again, reads the same.
-		again := NewReader(bytes.NewReader(out), max)
+		again := NewReader(bytes.NewReader(out), limit)
 		var twice []byte
 		for {
 			rec, err := again.Next()

@@ -408,3 +408,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkAccept(b *testing.B) {
+	offer := parse(b, "cpus:4;mem:4096;disk:10000;ports:[8000-8100,9000-9010]").Allocate("*")
+	task := parse(b, "cpus:0.5;mem:64;ports:[8005]").Allocate("*").Proto(RolePair)
+	b.ReportAllocs()
+	for b.Loop() {
+		need, err := From(task)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, ok := offer.Sub(need); !ok {
+			b.Fatal("the offer is too small")
+		}
+	}
+}

@@ -18,7 +18,7 @@ func TestSameExecutor(t *testing.T) {
 		want bool
 		do   func(*mesos.ExecutorInfo)
 	}{
-		{"a copy", true, func(e *mesos.ExecutorInfo) {}},
+		{"a copy", true, func(*mesos.ExecutorInfo) {}},
 		{"the master filled in the framework", true, func(e *mesos.ExecutorInfo) { e.FrameworkId = &mesos.FrameworkID{Value: proto.String("F")} }},
 		{"resources in other order", true, func(e *mesos.ExecutorInfo) { slices.Reverse(e.Resources) }},
 		{"resources of an offer", true, func(e *mesos.ExecutorInfo) {

@@ -78,8 +78,14 @@ func TestTaskTakesItsShare(t *testing.T) {
 	}
 }
 
+// setup is what a test case spoils.
+type setup struct {
+	t *mesos.TaskInfo
+	l Launch
+}
+
 func TestTaskRefusals(t *testing.T) {
-	type change func(*mesos.TaskInfo, *Launch)
+	type change func(*setup)
 	scalar := func(v float64) *mesos.Value_Scalar { return &mesos.Value_Scalar{Value: &v} }
 	shares := func(v bool) *mesos.ContainerInfo {
 		return &mesos.ContainerInfo{Type: mesos.ContainerInfo_MESOS.Enum(), LinuxInfo: &mesos.LinuxInfo{ShareCgroups: &v}}
@@ -93,64 +99,64 @@ func TestTaskRefusals(t *testing.T) {
 		want string // A prefix; "" for none.
 		do   change
 	}{
-		{"", func(t *mesos.TaskInfo, l *Launch) {}},
-		{"ID must not be empty", func(t *mesos.TaskInfo, l *Launch) { t.TaskId.Value = proto.String("") }},
-		{"Task has duplicate ID: 1", func(t *mesos.TaskInfo, l *Launch) { l.TaskExists = func(id string) bool { return id == "1" } }},
-		{"Task uses invalid agent B while agent A is expected", func(t *mesos.TaskInfo, l *Launch) { t.AgentId.Value = proto.String("B") }},
-		{"Task's 'kill_policy.grace_period' must be non-negative", func(t *mesos.TaskInfo, l *Launch) { t.KillPolicy = &mesos.KillPolicy{GracePeriod: negative} }},
-		{"Task's `max_completion_time` must be non-negative", func(t *mesos.TaskInfo, l *Launch) { t.MaxCompletionTime = negative }},
-		{"Task uses invalid check: CheckInfo must specify 'type'", func(t *mesos.TaskInfo, l *Launch) { t.Check = &mesos.CheckInfo{} }},
-		{"Task uses invalid health check: HealthCheck must specify 'type'", func(t *mesos.TaskInfo, l *Launch) { t.HealthCheck = &mesos.HealthCheck{} }},
-		{"Task uses no resources", func(t *mesos.TaskInfo, l *Launch) { t.Resources = nil }},
-		{"Task uses invalid resources: Invalid resources: Resource 'cpus' is invalid: Invalid scalar resource: value < 0", func(t *mesos.TaskInfo, l *Launch) { t.Resources[0].Scalar = scalar(-1) }},
-		{"Invalid task resources: The resources are not allocated to a role", func(t *mesos.TaskInfo, l *Launch) { t.Resources[0].AllocationInfo = nil }},
-		{"Invalid task resources: The resources have multiple allocation roles ('*' and 'eng') but only one allocation role is allowed", func(t *mesos.TaskInfo, l *Launch) {
-			t.Resources[0].AllocationInfo.Role = proto.String("eng")
+		{"", func(*setup) {}},
+		{"ID must not be empty", func(c *setup) { c.t.TaskId.Value = proto.String("") }},
+		{"Task has duplicate ID: 1", func(c *setup) { c.l.TaskExists = func(id string) bool { return id == "1" } }},
+		{"Task uses invalid agent B while agent A is expected", func(c *setup) { c.t.AgentId.Value = proto.String("B") }},
+		{"Task's 'kill_policy.grace_period' must be non-negative", func(c *setup) { c.t.KillPolicy = &mesos.KillPolicy{GracePeriod: negative} }},
+		{"Task's `max_completion_time` must be non-negative", func(c *setup) { c.t.MaxCompletionTime = negative }},
+		{"Task uses invalid check: CheckInfo must specify 'type'", func(c *setup) { c.t.Check = &mesos.CheckInfo{} }},
+		{"Task uses invalid health check: HealthCheck must specify 'type'", func(c *setup) { c.t.HealthCheck = &mesos.HealthCheck{} }},
+		{"Task uses no resources", func(c *setup) { c.t.Resources = nil }},
+		{"Task uses invalid resources: Invalid resources: Resource 'cpus' is invalid: Invalid scalar resource: value < 0", func(c *setup) { c.t.Resources[0].Scalar = scalar(-1) }},
+		{"Invalid task resources: The resources are not allocated to a role", func(c *setup) { c.t.Resources[0].AllocationInfo = nil }},
+		{"Invalid task resources: The resources have multiple allocation roles ('*' and 'eng') but only one allocation role is allowed", func(c *setup) {
+			c.t.Resources[0].AllocationInfo.Role = proto.String("eng")
 		}},
-		{"Task mixes revocable and non-revocable resources: Cannot use both revocable and non-revocable 'cpus' at the same time", func(t *mesos.TaskInfo, l *Launch) {
-			r := proto.CloneOf(t.Resources[0])
+		{"Task mixes revocable and non-revocable resources: Cannot use both revocable and non-revocable 'cpus' at the same time", func(c *setup) {
+			r := proto.CloneOf(c.t.Resources[0])
 			r.Revocable = &mesos.Resource_RevocableInfo{}
-			t.Resources = append(t.Resources, r)
+			c.t.Resources = append(c.t.Resources, r)
 		}},
-		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'VALUE' must have a value set", func(t *mesos.TaskInfo, l *Launch) { t.Command = environment(&mesos.Environment_Variable{}) }},
-		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'VALUE' must not have a secret set", func(t *mesos.TaskInfo, l *Launch) {
-			t.Command = environment(&mesos.Environment_Variable{Value: proto.String(""), Secret: &mesos.Secret{}})
+		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'VALUE' must have a value set", func(c *setup) { c.t.Command = environment(&mesos.Environment_Variable{}) }},
+		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'VALUE' must not have a secret set", func(c *setup) {
+			c.t.Command = environment(&mesos.Environment_Variable{Value: proto.String(""), Secret: &mesos.Secret{}})
 		}},
-		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'VALUE' must not contain a null byte", func(t *mesos.TaskInfo, l *Launch) {
-			t.Command = environment(&mesos.Environment_Variable{Value: proto.String("a\x00b")})
+		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'VALUE' must not contain a null byte", func(c *setup) {
+			c.t.Command = environment(&mesos.Environment_Variable{Value: proto.String("a\x00b")})
 		}},
-		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'SECRET' must have a secret set", func(t *mesos.TaskInfo, l *Launch) {
-			t.Command = environment(&mesos.Environment_Variable{Type: mesos.Environment_Variable_SECRET.Enum()})
+		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'SECRET' must have a secret set", func(c *setup) {
+			c.t.Command = environment(&mesos.Environment_Variable{Type: mesos.Environment_Variable_SECRET.Enum()})
 		}},
-		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'SECRET' must not have a value set", func(t *mesos.TaskInfo, l *Launch) {
-			t.Command = environment(&mesos.Environment_Variable{Type: mesos.Environment_Variable_SECRET.Enum(), Value: proto.String("")})
+		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'SECRET' must not have a value set", func(c *setup) {
+			c.t.Command = environment(&mesos.Environment_Variable{Type: mesos.Environment_Variable_SECRET.Enum(), Value: proto.String("")})
 		}},
-		{"Task's `CommandInfo` is invalid: Environment variable of type 'UNKNOWN' is not allowed", func(t *mesos.TaskInfo, l *Launch) {
-			t.Command = environment(&mesos.Environment_Variable{Type: mesos.Environment_Variable_UNKNOWN.Enum()})
+		{"Task's `CommandInfo` is invalid: Environment variable of type 'UNKNOWN' is not allowed", func(c *setup) {
+			c.t.Command = environment(&mesos.Environment_Variable{Type: mesos.Environment_Variable_UNKNOWN.Enum()})
 		}},
-		{"Task's `ContainerInfo` is invalid: Invalid volume: Only one of them should be set: 'host_path', 'image' and 'source'", func(t *mesos.TaskInfo, l *Launch) {
-			t.Container = &mesos.ContainerInfo{Volumes: []*mesos.Volume{{HostPath: proto.String("/a"), Image: &mesos.Image{}}}}
+		{"Task's `ContainerInfo` is invalid: Invalid volume: Only one of them should be set: 'host_path', 'image' and 'source'", func(c *setup) {
+			c.t.Container = &mesos.ContainerInfo{Volumes: []*mesos.Volume{{HostPath: proto.String("/a"), Image: &mesos.Image{}}}}
 		}},
-		{"Only cpus and mem may be included in a task's resource limits", func(t *mesos.TaskInfo, l *Launch) { t.Limits = map[string]*mesos.Value_Scalar{"disk": scalar(1)} }},
-		{"The cpu limit must be greater than or equal to the cpu request", func(t *mesos.TaskInfo, l *Launch) { t.Limits = map[string]*mesos.Value_Scalar{"cpus": scalar(0.5)} }},
-		{"The memory limit must be greater than or equal to the memory request", func(t *mesos.TaskInfo, l *Launch) { t.Limits = map[string]*mesos.Value_Scalar{"mem": scalar(63)} }},
-		{"When a memory limit is specified, a memory request must also be specified", func(t *mesos.TaskInfo, l *Launch) {
-			t.Resources, t.Limits = t.Resources[:1], map[string]*mesos.Value_Scalar{"mem": scalar(63)}
+		{"Only cpus and mem may be included in a task's resource limits", func(c *setup) { c.t.Limits = map[string]*mesos.Value_Scalar{"disk": scalar(1)} }},
+		{"The cpu limit must be greater than or equal to the cpu request", func(c *setup) { c.t.Limits = map[string]*mesos.Value_Scalar{"cpus": scalar(0.5)} }},
+		{"The memory limit must be greater than or equal to the memory request", func(c *setup) { c.t.Limits = map[string]*mesos.Value_Scalar{"mem": scalar(63)} }},
+		{"When a memory limit is specified, a memory request must also be specified", func(c *setup) {
+			c.t.Resources, c.t.Limits = c.t.Resources[:1], map[string]*mesos.Value_Scalar{"mem": scalar(63)}
 		}},
-		{"", func(t *mesos.TaskInfo, l *Launch) {
-			t.Limits = map[string]*mesos.Value_Scalar{"cpus": scalar(1), "mem": scalar(math.Inf(1))}
+		{"", func(c *setup) {
+			c.t.Limits = map[string]*mesos.Value_Scalar{"cpus": scalar(1), "mem": scalar(math.Inf(1))}
 		}},
-		{"Task should have at least one (but not both) of CommandInfo or ExecutorInfo present", func(t *mesos.TaskInfo, l *Launch) { t.Command = nil }},
-		{"Total resources cpus(allocated: *):1; mem(allocated: *):64 required by task and its executor is more than available cpus(allocated: *):0.5", func(t *mesos.TaskInfo, l *Launch) {
+		{"Task should have at least one (but not both) of CommandInfo or ExecutorInfo present", func(c *setup) { c.t.Command = nil }},
+		{"Total resources cpus(allocated: *):1; mem(allocated: *):64 required by task and its executor is more than available cpus(allocated: *):0.5", func(c *setup) {
 			half, _ := resources.Parse("cpus:0.5")
-			l.Available = half.Allocate("*")
+			c.l.Available = half.Allocate("*")
 		}},
-		{"Only tasks in a task group may have 'share_cgroups' set to 'false'", func(t *mesos.TaskInfo, l *Launch) { t.Container = shares(false) }},
-		{"", func(t *mesos.TaskInfo, l *Launch) { t.Container = shares(true) }},
+		{"Only tasks in a task group may have 'share_cgroups' set to 'false'", func(c *setup) { c.t.Container = shares(false) }},
+		{"", func(c *setup) { c.t.Container = shares(true) }},
 	} {
-		task, l := commandTask(t), launch(t)
-		tc.do(task, &l)
-		_, err := Task(task, l)
+		c := &setup{commandTask(t), launch(t)}
+		tc.do(c)
+		_, err := Task(c.t, c.l)
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.HasPrefix(err.Error(), tc.want)) {
 			t.Errorf("got  %v\nwant %s", err, tc.want)
 		}
@@ -160,43 +166,43 @@ func TestTaskRefusals(t *testing.T) {
 func TestExecutorRefusals(t *testing.T) {
 	for _, tc := range []struct {
 		want string
-		do   func(*mesos.TaskInfo, *Launch)
+		do   func(*setup)
 	}{
-		{"Task should have at least one (but not both)", func(k *mesos.TaskInfo, l *Launch) { k.Command = &mesos.CommandInfo{} }},
-		{"ID must not be empty", func(k *mesos.TaskInfo, l *Launch) { k.Executor.ExecutorId.Value = proto.String("") }},
-		{"'ExecutorInfo.command' must be set for 'CUSTOM' executor", func(k *mesos.TaskInfo, l *Launch) { k.Executor.Command = nil }},
-		{"'ExecutorInfo.command' must be set", func(k *mesos.TaskInfo, l *Launch) { k.Executor.Command, k.Executor.Type = nil, nil }},
-		{"'ExecutorInfo.type' must be 'CUSTOM'", func(k *mesos.TaskInfo, l *Launch) {
-			k.Executor.Command, k.Executor.Type = nil, mesos.ExecutorInfo_DEFAULT.Enum()
+		{"Task should have at least one (but not both)", func(c *setup) { c.t.Command = &mesos.CommandInfo{} }},
+		{"ID must not be empty", func(c *setup) { c.t.Executor.ExecutorId.Value = proto.String("") }},
+		{"'ExecutorInfo.command' must be set for 'CUSTOM' executor", func(c *setup) { c.t.Executor.Command = nil }},
+		{"'ExecutorInfo.command' must be set", func(c *setup) { c.t.Executor.Command, c.t.Executor.Type = nil, nil }},
+		{"'ExecutorInfo.type' must be 'CUSTOM'", func(c *setup) {
+			c.t.Executor.Command, c.t.Executor.Type = nil, mesos.ExecutorInfo_DEFAULT.Enum()
 		}},
-		{"ExecutorInfo's 'shutdown_grace_period' must be non-negative", func(k *mesos.TaskInfo, l *Launch) {
-			k.Executor.ShutdownGracePeriod = &mesos.DurationInfo{Nanoseconds: proto.Int64(-1)}
+		{"ExecutorInfo's 'shutdown_grace_period' must be non-negative", func(c *setup) {
+			c.t.Executor.ShutdownGracePeriod = &mesos.DurationInfo{Nanoseconds: proto.Int64(-1)}
 		}},
-		{"ExecutorInfo has an invalid FrameworkID (Actual: G vs Expected: F)", func(k *mesos.TaskInfo, l *Launch) {
-			k.Executor.FrameworkId = &mesos.FrameworkID{Value: proto.String("G")}
+		{"ExecutorInfo has an invalid FrameworkID (Actual: G vs Expected: F)", func(c *setup) {
+			c.t.Executor.FrameworkId = &mesos.FrameworkID{Value: proto.String("G")}
 		}},
-		{"Executor uses invalid resources: ", func(k *mesos.TaskInfo, l *Launch) { k.Executor.Resources[0].Name = nil }},
-		{"Invalid executor resources: The resources are not allocated", func(k *mesos.TaskInfo, l *Launch) { k.Executor.Resources[0].AllocationInfo = nil }},
-		{"There are overlapping resources in the task resources ports(allocated: *):[8000-8002] and executor resources ports(allocated: *):[8002-8003]", func(k *mesos.TaskInfo, l *Launch) {
-			k.Resources, k.Executor.Resources = protos(t, "ports:[8000-8002]"), protos(t, "ports:[8002-8003]")
+		{"Executor uses invalid resources: ", func(c *setup) { c.t.Executor.Resources[0].Name = nil }},
+		{"Invalid executor resources: The resources are not allocated", func(c *setup) { c.t.Executor.Resources[0].AllocationInfo = nil }},
+		{"There are overlapping resources in the task resources ports(allocated: *):[8000-8002] and executor resources ports(allocated: *):[8002-8003]", func(c *setup) {
+			c.t.Resources, c.t.Executor.Resources = protos(t, "ports:[8000-8002]"), protos(t, "ports:[8002-8003]")
 		}},
-		{"Task and its executor mix revocable and non-revocable resources: Cannot use both revocable and non-revocable 'cpus'", func(k *mesos.TaskInfo, l *Launch) {
-			k.Executor.Resources[0].Revocable = &mesos.Resource_RevocableInfo{}
+		{"Task and its executor mix revocable and non-revocable resources: Cannot use both revocable and non-revocable 'cpus'", func(c *setup) {
+			c.t.Executor.Resources[0].Revocable = &mesos.Resource_RevocableInfo{}
 		}},
-		{"ExecutorInfo is not compatible with existing ExecutorInfo with same ExecutorID.", func(k *mesos.TaskInfo, l *Launch) {
-			l.Executor = func(string) *mesos.ExecutorInfo {
+		{"ExecutorInfo is not compatible with existing ExecutorInfo with same ExecutorID.", func(c *setup) {
+			c.l.Executor = func(string) *mesos.ExecutorInfo {
 				other := customExecutor(t)
 				other.Command.Value = proto.String("./other")
 				return other
 			}
 		}},
-		{"Total resources cpus(allocated: *):4.1; mem(allocated: *):96 required by task and its executor is more than available", func(k *mesos.TaskInfo, l *Launch) {
-			k.Resources = protos(t, "cpus:4;mem:64")
+		{"Total resources cpus(allocated: *):4.1; mem(allocated: *):96 required by task and its executor is more than available", func(c *setup) {
+			c.t.Resources = protos(t, "cpus:4;mem:64")
 		}},
 	} {
-		task, l := executorTask(t), launch(t)
-		tc.do(task, &l)
-		if _, err := Task(task, l); err == nil || !strings.HasPrefix(err.Error(), tc.want) {
+		c := &setup{executorTask(t), launch(t)}
+		tc.do(c)
+		if _, err := Task(c.t, c.l); err == nil || !strings.HasPrefix(err.Error(), tc.want) {
 			t.Errorf("got  %v\nwant %s", err, tc.want)
 		}
 	}
@@ -249,7 +255,7 @@ func TestTaskGroup(t *testing.T) {
 		want string
 		do   func(*group)
 	}{
-		{"", func(g *group) {}},
+		{"", func(*group) {}},
 		{"Task group cannot be empty", func(g *group) { g.g.Tasks = nil }},
 		{"Task '1' is invalid: Task has duplicate ID: 1", func(g *group) { second(g).TaskId.Value = proto.String("1") }},
 		{"Task '2' is invalid: 'TaskInfo.executor' must be set", func(g *group) { second(g).Executor = nil }},
