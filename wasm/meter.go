@@ -1,7 +1,8 @@
 package wasm
 
 import (
-	"slices"
+	"strconv"
+	"strings"
 )
 
 // Names that a metered module shares with its host, unless MeterOptions has others.
@@ -27,7 +28,14 @@ type MeterOptions struct {
 	YieldName   string // name of the imported yield function, of type () -> (); DefaultYieldName
 	FuelGlobal  string // name under which the counter is exported; DefaultFuelGlobal
 	TableMax    uint32 // maximum given to defined tables that have none or a larger one; DefaultTableMax
+
+	// ExportGlobals also exports every mutable global that the module defines, the counter aside, as GlobalPrefix and
+	// its index, so that a host can put an instance back into an earlier state.
+	ExportGlobals bool
 }
+
+// GlobalPrefix is how the exports that MeterOptions.ExportGlobals adds begin.
+const GlobalPrefix = "saki_global_"
 
 // Meter rewrites a module so that it counts what it executes. The result:
 //
@@ -63,12 +71,12 @@ func Meter(b []byte, o MeterOptions) ([]byte, error) {
 	}
 	for _, im := range c.info.Imports {
 		if im.Module == o.YieldModule && im.Name == o.YieldName {
-			return nil, unmeterable("the module already imports %s.%s: is it metered already?", im.Module, im.Name)
+			return nil, unmeterable("the module already imports %s.%s: is it metered already?", Escape(im.Module), Escape(im.Name))
 		}
 	}
 	for _, ex := range c.info.Exports {
-		if ex.Name == o.FuelGlobal {
-			return nil, unmeterable("the module already exports %s: is it metered already?", ex.Name)
+		if ex.Name == o.FuelGlobal || o.ExportGlobals && strings.HasPrefix(ex.Name, GlobalPrefix) {
+			return nil, unmeterable("the module already exports %s: is it metered already?", Escape(ex.Name))
 		}
 	}
 	m := &meter{
@@ -129,14 +137,13 @@ func (m *meter) module() {
 		r := &at[id]
 		switch {
 		case id == secType && int(m.yieldType) == len(m.types):
-			m.extended(id, r, []byte{0x60, 0, 0}, nil)
+			m.extended(id, r, [][]byte{{0x60, 0, 0}}, nil)
 		case id == secImport:
-			m.extended(id, r, m.yieldImport(), nil)
+			m.extended(id, r, [][]byte{m.yieldImport()}, nil)
 		case id == secGlobal:
-			m.extended(id, r, []byte{0x7e, 1, opI64Const, 0, opEnd}, m.global)
+			m.extended(id, r, [][]byte{{0x7e, 1, opI64Const, 0, opEnd}}, m.global)
 		case id == secExport:
-			fuel := slices.Concat(appendU32(nil, uint32(len(m.opt.FuelGlobal))), []byte(m.opt.FuelGlobal), []byte{extGlobal})
-			m.extended(id, r, appendU32(fuel, m.fuel), m.export)
+			m.extended(id, r, m.newExports(), m.export)
 		case r.b == nil:
 		case id == secTable:
 			m.rewritten(id, r, m.tableEntry)
@@ -179,14 +186,14 @@ func (m *meter) rewritten(id byte, r *reader, f func(*reader)) {
 	})
 }
 
-// extended writes a vector with one more entry at its end. A nil f copies the entries as they are.
-func (m *meter) extended(id byte, r *reader, entry []byte, f func(*reader)) {
+// extended writes a vector with more entries at its end. A nil f copies the old entries as they are.
+func (m *meter) extended(id byte, r *reader, more [][]byte, f func(*reader)) {
 	m.section(id, func() {
 		var n uint32
 		if r.b != nil {
 			n = r.u32("")
 		}
-		m.out = appendU32(m.out, n+1)
+		m.out = appendU32(m.out, n+uint32(len(more)))
 		if f == nil {
 			m.out = append(m.out, r.b[r.p:]...)
 		} else {
@@ -194,8 +201,24 @@ func (m *meter) extended(id byte, r *reader, entry []byte, f func(*reader)) {
 				f(r)
 			}
 		}
-		m.out = append(m.out, entry...)
+		for _, entry := range more {
+			m.out = append(m.out, entry...)
+		}
 	})
+}
+
+func (m *meter) newExports() [][]byte {
+	export := func(name string, global uint32) []byte {
+		b := append(appendU32(nil, uint32(len(name))), name...)
+		return appendU32(append(b, extGlobal), global)
+	}
+	all := [][]byte{export(m.opt.FuelGlobal, m.fuel)}
+	for i := len(m.globals) - m.info.Counts.Globals; m.opt.ExportGlobals && i < len(m.globals); i++ {
+		if m.globals[i].mutable {
+			all = append(all, export(GlobalPrefix+strconv.Itoa(i), uint32(i)))
+		}
+	}
+	return all
 }
 
 func (m *meter) yieldImport() []byte {

@@ -92,6 +92,28 @@ func TestMeterRefusesWhatCheckRefuses(t *testing.T) {
 	}
 }
 
+func TestMeterExportsGlobalsOnDemand(t *testing.T) {
+	var m build.Module
+	m.ImportGlobal("env", "a", build.I32, 1)
+	m.Global(build.I32, 0, build.I32Const(1))
+	m.Global(build.F64, 1, append([]byte{0x44}, make([]byte, 8)...))
+	metered, err := wasm.Meter(m.Bytes(), wasm.MeterOptions{ExportGlobals: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := wasm.Check(metered, wasm.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []wasm.Export{
+		{Name: "saki_fuel", Kind: "global", Signature: "mut i64"},
+		{Name: wasm.GlobalPrefix + "2", Kind: "global", Signature: "mut f64"},
+	}
+	if diff := cmp.Diff(want, info.Exports); diff != "" {
+		t.Errorf("exports (-want +got):\n%s", diff)
+	}
+}
+
 func TestStripKeepsOnlyASaneNameSection(t *testing.T) {
 	var bare build.Module
 	bare.Export("run", build.Func, bare.Func(bare.Type(nil, nil), nil))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -26,15 +27,20 @@ type world struct {
 	meter   bool
 	budget  int64 // fuel that may be granted before errNoFuel; 0 is no bound
 	granted int64
-	yields  int
+	yields  atomic.Int64
+	stop    atomic.Bool           // asks the guest to end at its next yield
 	modules map[string]api.Module // by the name in the script; "" is the latest
-	sources int
 }
 
 func newWorld(t testing.TB, features api.CoreFeatures, meter bool) *world {
 	t.Helper()
+	return newWorldWith(t, wazero.NewRuntimeConfigCompiler().WithCoreFeatures(features), meter)
+}
+
+func newWorldWith(t testing.TB, cfg wazero.RuntimeConfig, meter bool) *world {
+	t.Helper()
 	w := &world{meter: meter, modules: map[string]api.Module{}}
-	w.rt = wazero.NewRuntimeWithConfig(t.Context(), wazero.NewRuntimeConfigCompiler().WithCoreFeatures(features))
+	w.rt = wazero.NewRuntimeWithConfig(t.Context(), cfg)
 	t.Cleanup(func() { _ = w.rt.Close(context.Background()) })
 	_, err := w.rt.NewHostModuleBuilder(wasm.DefaultYieldModule).NewFunctionBuilder().
 		WithGoModuleFunction(api.GoModuleFunc(w.yield), nil, nil).Export(wasm.DefaultYieldName).Instantiate(t.Context())
@@ -46,7 +52,10 @@ func newWorld(t testing.TB, features api.CoreFeatures, meter bool) *world {
 
 // yield is the host's half of the metering contract: top the counter up, or stop the guest.
 func (w *world) yield(_ context.Context, m api.Module, _ []uint64) {
-	w.yields++
+	if w.stop.Load() {
+		panic(errNoFuel)
+	}
+	w.yields.Add(1)
 	fuel := m.ExportedGlobal(wasm.DefaultFuelGlobal).(api.MutableGlobal)
 	more := max(slice, slice-int64(fuel.Get()))
 	if w.budget > 0 && w.granted+more > w.budget {
@@ -79,7 +88,6 @@ func (w *world) loadRaw(ctx context.Context, b []byte, name string) (api.Module,
 	if err != nil {
 		return nil, err
 	}
-	w.sources++
 	return w.rt.InstantiateModule(ctx, c, wazero.NewModuleConfig().WithName(name).WithStartFunctions())
 }
 
