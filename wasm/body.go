@@ -9,9 +9,14 @@ func (c *checker) body(typ funcType) {
 	}
 	c.frames = append(c.frames[:0], 0)
 	w := walker{checker: c, b: c.b, locals: uint32(locals), data: uint32(c.dataCount)}
-	c.p = w.walk(c.p)
+	start := c.p
+	c.p = w.walk(start)
 	if c.err == nil && c.p != len(c.b) {
 		c.fail(CodeInvalid, c.p, "a function body goes on after its end")
+	}
+	if w.branches > c.lim.Branches {
+		c.fail(CodeLimit, start, "a function has %d blocks and branches; the limit is %d: split it, or build with less inlining",
+			w.branches, c.lim.Branches)
 	}
 }
 
@@ -34,10 +39,11 @@ func (c *checker) locals(n int) int {
 // everything rare to methods that are not inlined.
 type walker struct {
 	*checker
-	b       []byte // the module up to the end of this body
-	locals  uint32
-	data    uint32
-	targets int // br_table targets seen so far
+	b        []byte // the module up to the end of this body
+	locals   uint32
+	data     uint32
+	targets  int // br_table targets seen so far
+	branches int // instructions that open a block or branch seen so far
 }
 
 // walk returns the offset after the last instruction. On error it records it and returns any offset.
@@ -77,6 +83,7 @@ func (w *walker) walk(p int) int {
 			}
 			p = q
 		case immLabel:
+			w.branches++
 			v, q := w.short32(p)
 			if n := uint32(len(w.frames)); v >= n {
 				return w.badIndex(p, q, "label", v, n)
@@ -181,6 +188,7 @@ func (w *walker) open(p int, code byte) int {
 		w.refuse(p, CodeLimit, "a function nests its blocks more than %d deep", w.lim.Nesting)
 		return -1
 	}
+	w.branches++
 	w.frames = append(w.frames, code)
 	return q
 }
@@ -295,6 +303,7 @@ func (w *walker) rare(p int, o *op) int {
 
 func (w *walker) brTable() {
 	at := w.checker.p
+	w.branches++
 	n := w.count("br_table targets", 1, w.lim.BrTable)
 	if w.targets += n; w.targets > w.lim.BrTable {
 		w.fail(CodeLimit, at, "a function has more than %d br_table targets", w.lim.BrTable)

@@ -3,6 +3,7 @@ package wasm_test
 import (
 	"errors"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -57,6 +58,38 @@ func allocated(f func()) uint64 {
 	f()
 	runtime.ReadMemStats(&after)
 	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestCheckStaysSmallOnTheLargestModules takes modules that fill the limits of what Check keeps.
+func TestCheckStaysSmallOnTheLargestModules(t *testing.T) {
+	l := wasm.DefaultLimits()
+	name := func(i int) string { return strings.Repeat("n", 90) + strconv.Itoa(i) }
+	var m build.Module
+	for range l.Types / 100 {
+		m.Type(nil, nil)
+	}
+	for i := range l.Imports {
+		m.ImportFunc("m", name(i), uint32(i%100))
+	}
+	for range l.Functions - l.Imports {
+		m.Func(0, nil)
+	}
+	for range l.Globals / 10 {
+		m.Global(build.I32, 1, build.I32Const(0))
+	}
+	for i := range l.Exports {
+		m.Export(name(i), build.Func, uint32(i))
+	}
+	b := m.Bytes()
+	var err error
+	got := allocated(func() { _, err = wasm.Check(b, wasm.Limits{}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got > 8<<20 {
+		t.Errorf("Check allocated %d bytes for a module of %d bytes, want at most 8 MiB", got, len(b))
+	}
+	t.Logf("Check allocated %d bytes for a module of %d bytes", got, len(b))
 }
 
 func TestCheckDescribesAModule(t *testing.T) {
@@ -150,8 +183,10 @@ func TestCheckTellsKinds(t *testing.T) {
 func TestCheckHoldsEachLimit(t *testing.T) {
 	var m build.Module
 	plain := m.Type([]byte{build.I32, build.I32}, nil)
+	m.Type(nil, nil)
 	m.ImportFunc("env", "abcdef", plain)
-	m.Func(plain, []byte{build.I32, build.I32}, []byte{0x02, 0x40, 0x02, 0x40, 0x41, 0, 0x0e, 1, 0, 0, 0x0b, 0x0b})
+	m.ImportFunc("env", "g", plain)
+	m.Func(plain, []byte{build.I32, build.I32}, []byte{0x02, 0x40, 0x02, 0x40, 0x41, 0, 0x0e, 2, 0, 0, 0, 0x0b, 0x0b})
 	m.Func(plain, nil)
 	m.Table(10, -1)
 	m.Table(2, -1)
@@ -171,10 +206,10 @@ func TestCheckHoldsEachLimit(t *testing.T) {
 		t.Fatalf("the module must pass by default: %v", err)
 	}
 	for name, l := range map[string]wasm.Limits{
-		"Size": {Size: len(b) - 1}, "Body": {Body: 10}, "Params": {Params: 1}, "Functions": {Functions: 2},
-		"Exports": {Exports: 1}, "Globals": {Globals: 1}, "Locals": {Locals: 3}, "Nesting": {Nesting: 1},
+		"Size": {Size: len(b) - 1}, "Body": {Body: 10}, "Params": {Params: 1}, "Functions": {Functions: 3},
+		"Exports": {Exports: 1}, "Globals": {Globals: 1}, "Locals": {Locals: 3}, "Nesting": {Nesting: 1}, "Branches": {Branches: 2}, "BrTable": {BrTable: 1}, "Types": {Types: 1}, "Imports": {Imports: 1},
 		"Tables": {Tables: 1}, "TableEntries": {TableEntries: 9}, "MemoryPages": {MemoryPages: 1},
-		"DataSegments": {DataSegments: 1}, "ElemSegments": {ElemSegments: 1}, "Name": {Name: 5}, "Names": {Names: 15},
+		"DataSegments": {DataSegments: 1}, "ElemSegments": {ElemSegments: 1}, "Name": {Name: 5}, "Names": {Names: 18},
 		"CustomSections": {CustomSections: 1},
 	} {
 		want := wasm.CodeLimit

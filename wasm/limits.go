@@ -12,8 +12,9 @@ type Limits struct {
 	Exports        int // exports of all kinds; 10,000
 	Globals        int // globals, imported ones included; 100,000
 	Locals         int // locals of one function, parameters included; 50,000
-	Nesting        int // blocks open at once in one function; 1,000
-	BrTable        int // br_table targets in one function, all its tables together; 65,536
+	Nesting        int // blocks open at once in one function; 10,000
+	Branches       int // blocks, loops, ifs and branches in one function; 20,000
+	BrTable        int // br_table targets in one function, all its tables together; 32,768
 	Tables         int // tables, imported ones included; 100
 	TableEntries   int // initial entries of one table, and of all element segments together; 10,000,000
 	MemoryPages    int // initial pages of 64 KiB of a memory; 65,536, which is 4 GiB
@@ -45,8 +46,9 @@ func (l Limits) filled() Limits {
 		{&l.Exports, 10_000},
 		{&l.Globals, 100_000},
 		{&l.Locals, 50_000},
-		{&l.Nesting, 1_000},
-		{&l.BrTable, 65_536},
+		{&l.Nesting, 10_000},
+		{&l.Branches, 20_000},
+		{&l.BrTable, 32_768},
 		{&l.Tables, 100},
 		{&l.TableEntries, 10_000_000},
 		{&l.MemoryPages, maxPages},

@@ -16,6 +16,7 @@ const (
 	Stopped = "stopped" // passes Check, and would run for ever: fuel or a deadline must end it
 	Trapped = "trapped" // passes Check, and ends by a trap or by an error when it is instantiated
 	Bounded = "bounded" // passes Check, ends by itself, and must stay within memory limits while it does
+	Slow    = "slow"    // passes Check, and takes an optimising compiler seconds or minutes: compiling needs a deadline
 )
 
 // Case is one hostile module.
@@ -37,7 +38,7 @@ const (
 
 // Cases returns the corpus. Building it takes some tens of milliseconds and 25 MB.
 func Cases() []Case {
-	return slices.Concat(damaged(), bombs(), heavy(), endless(), greedy())
+	return slices.Concat(damaged(), bombs(), heavy(), slow(), endless(), greedy())
 }
 
 // refused makes a case from loose sections.

@@ -52,8 +52,30 @@ func heavy() []Case {
 		{Name: "deepif", What: "100,000 ifs inside each other", Want: Refused, Code: limit,
 			Module: deep(100_000, build.I32Const(1), []byte{0x04, 0x40})},
 		{Name: "deeploop", What: "100,000 loops inside each other", Want: Refused, Code: limit, Module: deep(100_000, []byte{0x03, 0x40})},
+		{Name: "manybranches", What: "20,001 branches to one label in 80 KB: 18 s to compile", Want: Refused, Code: limit,
+			Module: one([]byte{build.I32}, []byte{0x02, 0x40}, repeat(20_001, []byte{0x20, 0, 0x0d, 0}), []byte{0x0b})},
+		{Name: "manyifs", What: "20,001 ifs in a row", Want: Refused, Code: limit,
+			Module: one([]byte{build.I32}, repeat(20_001, []byte{0x20, 0, 0x04, 0x40, 0x0b}))},
 		{Name: "manylocals", What: "60,000 locals", Want: Refused, Code: limit,
 			Module: rawStart(slices.Concat([]byte{1}, build.U32(60_000), []byte{build.I64, 0x0b}))},
+	}
+}
+
+// slow stay within every limit. What takes long is the product of locals and blocks, which real programs have too.
+func slow() []Case {
+	shuffle := func(locals, loops uint32) []byte {
+		code := slices.Concat([]byte{1}, build.U32(locals), []byte{build.I32}, repeat(int(loops), []byte{0x03, 0x40}))
+		for i := range locals {
+			code = slices.Concat(code, build.LocalGet(i), []byte{0x21}, build.U32(locals-1-i))
+		}
+		code = append(code, repeat(int(loops), []byte{0x20, 0, 0x0d, 0, 0x0b})...)
+		return rawStart(append(code, 0x0b))
+	}
+	nested := slices.Concat(repeat(9_000, []byte{0x20, 0, 0x04, 0x40}), repeat(9_000, []byte{0x0b}))
+	return []Case{
+		{Name: "phis", What: "1,000 locals shuffled in 500 loops inside each other, 9 KB: minutes to compile", Want: Slow, Module: shuffle(1_000, 500)},
+		{Name: "fewphis", What: "1,000 locals shuffled in 100 loops inside each other, 6 KB: 3 s to compile", Want: Slow, Module: shuffle(1_000, 100)},
+		{Name: "nestedifs", What: "9,000 ifs inside each other, 45 KB: 7 s to compile", Want: Slow, Module: one([]byte{build.I32}, nested)},
 	}
 }
 
