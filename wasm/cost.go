@@ -6,6 +6,7 @@ type editKind uint8
 const (
 	editCharge editKind = iota // insert a charge of n
 	editCheck                  // insert a charge of n and ask the host when the counter is below zero
+	editLoop                   // editCheck at the head of a loop
 	editBulk                   // insert a charge by the length on top of the operand stack, before the instruction
 	editFunc                   // renumber the function that a call or ref.func names
 )
@@ -23,6 +24,7 @@ type frame struct {
 	code  uint16 // opBlock, opLoop, opIf, opElse; 0 for the function itself
 	entry int    // point in force where the block begins
 	head  int    // of a loop: the point at its head
+	first bool   // of a loop: entering the function leads here without a call
 	low   int    // the outermost frame that a branch inside targets
 	hit   bool   // some branch that can be reached targets this frame
 }
@@ -35,6 +37,7 @@ type costs struct {
 	frames []frame
 	edits  []edit
 	cur    int  // point in force, or -1
+	called bool // a call has been read
 	bulk   bool // some edit is an editBulk
 }
 
@@ -49,6 +52,7 @@ func (c *costs) plan(b []byte, p, locals int, first uint32) {
 		if !in.free {
 			c.pay(1)
 		}
+		c.called = c.called || in.code == opCall || in.code == opCallIndir
 		switch in.code {
 		case opBlock, opLoop, opIf:
 			c.open(in)
@@ -118,6 +122,7 @@ func (c *costs) open(in instr) {
 		if c.cur >= 0 {
 			c.edits[f.entry].n--
 			c.pay(1)
+			f.first = f.entry == 0 && !c.called
 		}
 	}
 	c.frames = append(c.frames, f)
@@ -133,7 +138,10 @@ func (c *costs) close(in instr) {
 	out := &c.frames[i-1]
 	out.low = min(out.low, f.low)
 	if f.code == opLoop && f.hit {
-		c.edits[f.head].kind = editCheck
+		c.edits[f.head].kind = editLoop
+		if f.first {
+			c.edits[0].kind = editCharge // the loop looks at the counter soon enough
+		}
 	}
 	reached := c.cur >= 0 || f.hit && f.code != opLoop || f.code == opIf
 	switch {

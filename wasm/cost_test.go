@@ -26,7 +26,7 @@ type label struct {
 func newWalk(b []byte, start int, edits []edit, r *rand.Rand) *walk {
 	w := &walk{b: b, charges: map[int]int{}, ends: map[int]int{}, elses: map[int]int{}, rand: r}
 	for _, e := range edits {
-		if e.kind == editCharge || e.kind == editCheck {
+		if e.kind == editCharge || e.kind == editCheck || e.kind == editLoop {
 			w.charges[e.at] += int(e.n)
 		}
 	}

@@ -50,20 +50,26 @@ func (m *meter) instructions(r *reader, temp uint32) {
 		default:
 			m.body = appendU32(append(m.body, opGlobalGet), m.fuel)
 			m.body = appendS64(append(m.body, opI64Const), int64(e.n))
-			m.charge(e.kind == editCheck)
+			m.charge(e.kind)
 		}
 	}
 	m.body = append(m.body, r.b[r.p:]...)
 }
 
-// charge takes the amount on top of the stack from the counter below it.
-func (m *meter) charge(check bool) {
+// charge takes the amount on top of the stack from the counter below it, and looks at the counter if kind says so. In
+// loops the call stands in the else arm: wazero lays that arm out of the way (1.55 times the time of a tight loop instead
+// of 1.83), while at the heads of functions the shorter form is a little faster.
+func (m *meter) charge(kind editKind) {
 	m.body = appendU32(append(m.body, opI64Sub, opGlobalSet), m.fuel)
-	if !check {
+	if kind == editCharge {
 		return
 	}
 	m.body = appendU32(append(m.body, opGlobalGet), m.fuel)
-	m.body = append(m.body, opI64Const, 0, opI64LtS, opIf, 0x40, opCall)
+	if kind == editLoop {
+		m.body = append(m.body, opI64Const, 0, opI64GeS, opIf, 0x40, opElse, opCall)
+	} else {
+		m.body = append(m.body, opI64Const, 0, opI64LtS, opIf, 0x40, opCall)
+	}
 	m.body = append(appendU32(m.body, m.yield), opEnd)
 }
 
@@ -98,7 +104,7 @@ func (m *meter) bulk(in instr, b []byte, temp uint32) {
 	case opMemoryInit, opMemoryCopy, opMemoryFill:
 		m.body = append(m.body, opI64Const, bytesShift, opI64ShrU)
 	}
-	m.charge(true)
+	m.charge(editCheck)
 }
 
 // unlessBeyond replaces the length on top of the stack by 0 when it is more than hi less the present size.

@@ -77,6 +77,7 @@ const (
 	opBrTable     = 0x0e
 	opReturn      = 0x0f
 	opCall        = 0x10
+	opCallIndir   = 0x11
 	opSelect      = 0x1b
 	opLocalGet    = 0x20
 	opLocalTee    = 0x22
@@ -88,6 +89,7 @@ const (
 	opI64Const    = 0x42
 	opI32LeU      = 0x4d
 	opI64LtS      = 0x53
+	opI64GeS      = 0x59
 	opI32Sub      = 0x6b
 	opI64Sub      = 0x7d
 	opI64Shl      = 0x86
