@@ -23,10 +23,11 @@ func (c *checker) body(typ funcType) {
 func (c *checker) locals(n int) int {
 	for range c.count("groups of locals", 2, c.lim.Locals) {
 		at := c.p
-		n += int(c.u32("a number of locals"))
-		if n > c.lim.Locals {
-			c.fail(CodeLimit, at, "a function has %d locals; the limit is %d", n, c.lim.Locals)
+		more := c.length("a number of locals")
+		if more > c.lim.Locals-n {
+			c.fail(CodeLimit, at, "a function has %d locals or more; the limit is %d", more, c.lim.Locals)
 		}
+		n += more
 		c.valueType("the type of a local")
 		if c.err != nil {
 			return 0

@@ -147,7 +147,7 @@ func (c *checker) sections() {
 	for c.err == nil && c.p < len(whole) {
 		at := c.p
 		id := int(c.byte("a section id"))
-		size := int(c.u32("the size of a section"))
+		size := c.length("the size of a section")
 		if c.err != nil {
 			return
 		}
@@ -228,7 +228,7 @@ func (c *checker) section(id int) {
 	case secData:
 		c.dataSection()
 	case secDataCount:
-		c.dataCount, c.hasCount = int(c.u32("the data count")), true
+		c.dataCount, c.hasCount = c.length("the data count"), true
 		c.feat |= featBulk
 		if c.dataCount > c.lim.DataSegments {
 			c.fail(CodeLimit, c.p, "the module announces %d data segments; the limit is %d", c.dataCount, c.lim.DataSegments)
@@ -330,7 +330,7 @@ func (c *checker) typeIndex() uint32 {
 func (c *checker) index(what string, n int) uint32 {
 	at := c.p
 	i := c.u32(what)
-	if c.err == nil && int(i) >= n {
+	if c.err == nil && uint64(i) >= uint64(n) {
 		c.fail(CodeInvalid, at, "unknown %s %d: the module has %d", what, i, n)
 	}
 	return i

@@ -1,6 +1,7 @@
 package wasm_test
 
 import (
+	"encoding/json"
 	"errors"
 	"runtime"
 	"strconv"
@@ -156,6 +157,29 @@ func TestCheckRefusesEveryCutOfAModule(t *testing.T) {
 	}
 }
 
+func TestInfoIsStableJSON(t *testing.T) {
+	var m build.Module
+	m.ImportFunc("env", "f", m.Type([]byte{build.I64, build.F32}, []byte{build.F64, build.V128}))
+	m.Memory(1, 2)
+	m.Custom("odd\x1b[2J", nil)
+	info, err := wasm.Check(m.Bytes(), wasm.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"kind":"library","size":45,"has_start":false,"features":["multi_value","simd"],` +
+		`"counts":{"types":1,"functions":0,"globals":0,"element_segments":0,"data_segments":0,"code_bytes":0,"data_bytes":0},` +
+		`"imports":[{"module":"env","name":"f","kind":"func","signature":"(i64, f32) -\u003e (f64, v128)"}],"exports":[],` +
+		`"memories":[{"min_pages":1,"max_pages":2,"has_max":true,"imported":false,"exports":[]}],"tables":[],` +
+		`"custom_sections":[{"name":"odd\\x1b[2J","size":8}]}`
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("JSON (-want +got):\n%s", diff)
+	}
+}
+
 func TestCheckTellsKinds(t *testing.T) {
 	for _, tc := range []struct {
 		name, export, want string
@@ -263,7 +287,11 @@ func FuzzCheck(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		info, err := wasm.Check(b, wasm.Limits{})
+		var info *wasm.Info
+		var err error
+		if got := allocated(func() { info, err = wasm.Check(b, wasm.Limits{}) }); got > 8<<20 {
+			t.Errorf("Check allocated %d bytes", got)
+		}
 		if err == nil && info.Size != len(b) {
 			t.Error("accepted a module without describing it")
 		}

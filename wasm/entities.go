@@ -130,7 +130,7 @@ func (c *checker) table(imported bool) Table {
 	}
 	t := Table{Type: typeName(typ), Imported: imported, Exports: []string{}}
 	t.Min, t.Max, t.HasMax = c.limits("table")
-	if int(t.Min) > c.lim.TableEntries {
+	if uint64(t.Min) > uint64(c.lim.TableEntries) {
 		c.fail(CodeLimit, at, "a table starts with %d entries; the limit is %d", t.Min, c.lim.TableEntries)
 	}
 	if len(c.info.Tables) >= c.lim.Tables {

@@ -19,7 +19,7 @@ func scanNames(b []byte, p int) nameInfo {
 	last := -1
 	for r.err == nil && r.p < len(b) {
 		id := int(r.byte("a subsection"))
-		size := int(r.u32("a subsection"))
+		size := r.length("a subsection")
 		if size > r.left() {
 			n.ok = false
 			return n
@@ -60,7 +60,7 @@ func scanNames(b []byte, p int) nameInfo {
 // count reads the length of a vector of entries of two bytes or more.
 func (n *nameInfo) count(r *reader) int {
 	at := r.p
-	m := int(r.u32("a count"))
+	m := r.length("a count")
 	if m > r.left()/2 && r.err == nil {
 		n.bomb, n.ok, n.at = true, false, at
 		r.short("names")
@@ -73,7 +73,7 @@ func (n *nameInfo) names(r *reader) {
 	last := int64(-1)
 	for range n.count(r) {
 		i := int64(r.u32("an index"))
-		name := r.bytes(int(r.u32("a length")), "a name")
+		name := r.bytes(r.length("a length"), "a name")
 		if r.err != nil || i <= last || !utf8.Valid(name) {
 			n.ok = false
 			return

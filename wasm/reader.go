@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"fmt"
+	"math"
 	"unicode/utf8"
 )
 
@@ -68,6 +69,11 @@ func (r *reader) u32(what string) uint32 {
 	return v
 }
 
+// length reads a u32 that sizes something. Where an int has 32 bits it is cut to one that is still too large for anything.
+func (r *reader) length(what string) int {
+	return int(min(uint64(r.u32(what)), uint64(math.MaxInt)))
+}
+
 // skipLEB steps over a signed LEB128 number of at most the given bits.
 func (r *reader) skipLEB(bits int, what string) {
 	if r.err != nil {
@@ -95,7 +101,7 @@ func (r *reader) badLEB(what string) {
 // section cannot hold that many or when it exceeds limit. Whatever comes back may be used to size a slice.
 func (r *reader) count(what string, size, limit int) int {
 	at := r.p
-	n := int(r.u32(what))
+	n := r.length(what)
 	if r.err != nil {
 		return 0
 	}
@@ -113,7 +119,7 @@ func (r *reader) count(what string, size, limit int) int {
 // name reads a UTF-8 string, still part of the module.
 func (r *reader) name(what string) []byte {
 	at := r.p
-	n := int(r.u32(what))
+	n := r.length(what)
 	if r.err == nil && n > r.left() {
 		r.fail(CodeInvalid, at, "%s is declared %d bytes long but only %d are left", what, n, r.left())
 	}

@@ -147,7 +147,7 @@ func (c *checker) codeSection() {
 	section := c.b
 	for i := range n {
 		at := c.p
-		size := int(c.u32("the size of a function body"))
+		size := c.length("the size of a function body")
 		switch {
 		case c.err != nil:
 			return

@@ -16,7 +16,7 @@ func Strip(b []byte) []byte {
 	for r := (reader{b: b, p: 8}); r.p < len(b); {
 		from := r.p
 		id := r.byte("")
-		size := int(r.u32(""))
+		size := r.length("")
 		content := r.p
 		if r.bytes(size, ""); r.err != nil {
 			return append(out, b[from:]...)
@@ -35,7 +35,7 @@ func Strip(b []byte) []byte {
 // namesAt reads a custom section, b[p:p+size], and reports whether it is a name section worth keeping.
 func namesAt(b []byte, p, size int) (nameInfo, bool) {
 	r := reader{b: b[:p+size], p: p}
-	if size > maxNames || string(r.bytes(int(r.u32("")), "")) != "name" {
+	if size > maxNames || string(r.bytes(r.length(""), "")) != "name" {
 		return nameInfo{}, false
 	}
 	n := scanNames(r.b, r.p)
@@ -83,7 +83,7 @@ func (m *meter) funcNames(r reader) {
 			m.out = appendU32(m.out, fn)
 		}
 		from := r.p
-		r.bytes(int(r.u32("")), "")
+		r.bytes(r.length(""), "")
 		m.copyFrom(&r, from)
 	}
 	if !named {

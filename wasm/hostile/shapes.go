@@ -23,12 +23,9 @@ func repeat(n int, code ...[]byte) []byte { return bytes.Repeat(slices.Concat(co
 // heavy are honest about their sizes; the sizes take an optimising compiler minutes and gigabytes.
 func heavy() []Case {
 	many := func(n int) []byte {
-		var m build.Module
-		typ := m.Type(nil, nil)
-		for range n {
-			m.Func(typ, nil)
-		}
-		return m.Bytes()
+		count := build.U32(uint32(n))
+		return slices.Concat([]byte(build.Header), plainType, build.Section(3, count, make([]byte, n)),
+			build.Section(10, count, repeat(n, []byte{2, 0, 0x0b})))
 	}
 	exports := func(n int) []byte {
 		var m build.Module
@@ -44,20 +41,30 @@ func heavy() []Case {
 	return []Case{
 		{Name: "bigfn", What: "one function of 2.6 MB", Want: Refused, Code: limit, Module: one([]byte{build.I32}, repeat(2_600_000/len(add), add))},
 		{Name: "brtable", What: "a br_table of 500,000 targets", Want: Refused, Code: limit, Module: one(nil, build.I32Const(0), targets)},
-		{Name: "brtables", What: "20 br_tables of 50,000 targets", Want: Refused, Code: limit,
-			Module: one(nil, repeat(20, build.I32Const(0), []byte{0x0e}, build.U32(50_000), make([]byte, 50_001)))},
+		{
+			Name: "brtables", What: "20 br_tables of 50,000 targets", Want: Refused, Code: limit,
+			Module: one(nil, repeat(20, build.I32Const(0), []byte{0x0e}, build.U32(50_000), make([]byte, 50_001))),
+		},
 		{Name: "mfunc", What: "a million empty functions", Want: Refused, Code: limit, Module: many(1_000_000)},
 		{Name: "mexport", What: "100,000 exports", Want: Refused, Code: limit, Module: exports(100_000)},
 		{Name: "deepblock", What: "100,000 blocks inside each other", Want: Refused, Code: limit, Module: deep(100_000, []byte{0x02, 0x40})},
-		{Name: "deepif", What: "100,000 ifs inside each other", Want: Refused, Code: limit,
-			Module: deep(100_000, build.I32Const(1), []byte{0x04, 0x40})},
+		{
+			Name: "deepif", What: "100,000 ifs inside each other", Want: Refused, Code: limit,
+			Module: deep(100_000, build.I32Const(1), []byte{0x04, 0x40}),
+		},
 		{Name: "deeploop", What: "100,000 loops inside each other", Want: Refused, Code: limit, Module: deep(100_000, []byte{0x03, 0x40})},
-		{Name: "manybranches", What: "20,001 branches to one label in 80 KB: 18 s to compile", Want: Refused, Code: limit,
-			Module: one([]byte{build.I32}, []byte{0x02, 0x40}, repeat(20_001, []byte{0x20, 0, 0x0d, 0}), []byte{0x0b})},
-		{Name: "manyifs", What: "20,001 ifs in a row", Want: Refused, Code: limit,
-			Module: one([]byte{build.I32}, repeat(20_001, []byte{0x20, 0, 0x04, 0x40, 0x0b}))},
-		{Name: "manylocals", What: "60,000 locals", Want: Refused, Code: limit,
-			Module: rawStart(slices.Concat([]byte{1}, build.U32(60_000), []byte{build.I64, 0x0b}))},
+		{
+			Name: "manybranches", What: "20,001 branches to one label in 80 KB: 18 s to compile", Want: Refused, Code: limit,
+			Module: one([]byte{build.I32}, []byte{0x02, 0x40}, repeat(20_001, []byte{0x20, 0, 0x0d, 0}), []byte{0x0b}),
+		},
+		{
+			Name: "manyifs", What: "20,001 ifs in a row", Want: Refused, Code: limit,
+			Module: one([]byte{build.I32}, repeat(20_001, []byte{0x20, 0, 0x04, 0x40, 0x0b})),
+		},
+		{
+			Name: "manylocals", What: "60,000 locals", Want: Refused, Code: limit,
+			Module: rawStart(slices.Concat([]byte{1}, build.U32(60_000), []byte{build.I64, 0x0b})),
+		},
 	}
 }
 
@@ -98,18 +105,28 @@ func endless() []Case {
 	return []Case{
 		{Name: "loop", What: "an endless loop", Want: Stopped, Module: one(nil, loop)},
 		{Name: "startloop", What: "an endless loop in the start function", Want: Stopped, Module: inStart()},
-		{Name: "brtableloop", What: "an endless loop by br_table", Want: Stopped,
-			Module: one(nil, []byte{0x03, 0x40}, build.I32Const(0), []byte{0x0e, 1, 0, 0, 0x0b})},
+		{
+			Name: "brtableloop", What: "an endless loop by br_table", Want: Stopped,
+			Module: one(nil, []byte{0x03, 0x40}, build.I32Const(0), []byte{0x0e, 1, 0, 0, 0x0b}),
+		},
 		{Name: "expcall", What: "a tree of 2^60 calls, no loop", Want: Stopped, Module: expcall(60)},
 		{Name: "indirectcall", What: "a tree of 2^60 calls through a table", Want: Stopped, Module: indirect(60)},
-		{Name: "fill", What: "3,000 memory.fills of 64 MiB in a row, again and again", Want: Stopped,
-			Module: filler(slices.Concat([]byte{0x03, 0x40}, repeat(3_000, fill), []byte{0x0c, 0, 0x0b}))},
-		{Name: "copy", What: "memory.copy of 64 MiB, for ever", Want: Stopped,
-			Module: filler(slices.Concat([]byte{0x03, 0x40}, build.I32Const(0), build.I32Const(0), build.I32Const(64<<20), []byte{0xfc, 10, 0, 0, 0x0c, 0, 0x0b}))},
-		{Name: "tablefill", What: "table.fill of 100,000 entries, for ever", Want: Stopped,
-			Module: tabled(slices.Concat([]byte{0x03, 0x40}, build.I32Const(0), []byte{0xd0, 0x70}, build.I32Const(100_000), []byte{0xfc, 17, 0, 0x0c, 0, 0x0b}))},
-		{Name: "grow0", What: "memory.grow by nothing, for ever", Want: Stopped,
-			Module: one(nil, []byte{0x03, 0x40}, build.I32Const(0), []byte{0x40, 0, 0x1a, 0x0c, 0, 0x0b})},
+		{
+			Name: "fill", What: "3,000 memory.fills of 64 MiB in a row, again and again", Want: Stopped,
+			Module: filler(slices.Concat([]byte{0x03, 0x40}, repeat(3_000, fill), []byte{0x0c, 0, 0x0b})),
+		},
+		{
+			Name: "copy", What: "memory.copy of 64 MiB, for ever", Want: Stopped,
+			Module: filler(slices.Concat([]byte{0x03, 0x40}, build.I32Const(0), build.I32Const(0), build.I32Const(64<<20), []byte{0xfc, 10, 0, 0, 0x0c, 0, 0x0b})),
+		},
+		{
+			Name: "tablefill", What: "table.fill of 100,000 entries, for ever", Want: Stopped,
+			Module: tabled(slices.Concat([]byte{0x03, 0x40}, build.I32Const(0), []byte{0xd0, 0x70}, build.I32Const(100_000), []byte{0xfc, 17, 0, 0x0c, 0, 0x0b})),
+		},
+		{
+			Name: "grow0", What: "memory.grow by nothing, for ever", Want: Stopped,
+			Module: one(nil, []byte{0x03, 0x40}, build.I32Const(0), []byte{0x40, 0, 0x1a, 0x0c, 0, 0x0b}),
+		},
 	}
 }
 
