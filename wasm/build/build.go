@@ -39,14 +39,14 @@ type Module struct {
 
 // Type adds a function type and returns its index.
 func (m *Module) Type(params, results []byte) uint32 {
-	m.types = slices.Concat(m.types, []byte{0x60}, Vec(params), Vec(results))
+	m.types = append(m.types, slices.Concat([]byte{0x60}, Vec(params), Vec(results))...)
 	m.counts[1]++
 	return uint32(m.counts[1] - 1)
 }
 
 // ImportFunc adds an imported function of the type and returns its index.
 func (m *Module) ImportFunc(module, name string, typ uint32) uint32 {
-	m.imports = slices.Concat(m.imports, Name(module), Name(name), []byte{Func}, U32(typ))
+	m.imports = append(m.imports, slices.Concat(Name(module), Name(name), []byte{Func}, U32(typ))...)
 	m.counts[2]++
 	m.funcN++
 	return m.funcN - 1
@@ -54,7 +54,7 @@ func (m *Module) ImportFunc(module, name string, typ uint32) uint32 {
 
 // ImportGlobal adds an imported global and returns its index.
 func (m *Module) ImportGlobal(module, name string, typ, mutable byte) uint32 {
-	m.imports = slices.Concat(m.imports, Name(module), Name(name), []byte{Global, typ, mutable})
+	m.imports = append(m.imports, slices.Concat(Name(module), Name(name), []byte{Global, typ, mutable})...)
 	m.counts[2]++
 	m.globalN++
 	return m.globalN - 1
@@ -82,7 +82,7 @@ func (m *Module) RawFunc(typ uint32, body []byte) uint32 {
 
 // Table adds a table of function references; a negative hi is no maximum.
 func (m *Module) Table(lo uint32, hi int64) {
-	m.tables = slices.Concat(m.tables, []byte{FuncRef}, limits(lo, hi))
+	m.tables = append(m.tables, slices.Concat([]byte{FuncRef}, limits(lo, hi))...)
 	m.counts[4]++
 }
 
@@ -94,7 +94,7 @@ func (m *Module) Memory(lo uint32, hi int64) {
 
 // Global adds a global whose start value is the constant instruction init, and returns its index.
 func (m *Module) Global(typ, mutable byte, init []byte) uint32 {
-	m.globals = slices.Concat(m.globals, []byte{typ, mutable}, init, []byte{0x0b})
+	m.globals = append(m.globals, slices.Concat([]byte{typ, mutable}, init, []byte{0x0b})...)
 	m.counts[6]++
 	m.globalN++
 	return m.globalN - 1
@@ -112,7 +112,7 @@ func (m *Module) Start(index uint32) { m.start = U32(index) }
 
 // Elem adds an active element segment for table 0.
 func (m *Module) Elem(offset int32, funcs ...uint32) {
-	m.elems = slices.Concat(m.elems, []byte{0}, I32Const(offset), []byte{0x0b}, U32(uint32(len(funcs))))
+	m.elems = append(m.elems, slices.Concat([]byte{0}, I32Const(offset), []byte{0x0b}, U32(uint32(len(funcs))))...)
 	for _, f := range funcs {
 		m.elems = append(m.elems, U32(f)...)
 	}
@@ -121,7 +121,7 @@ func (m *Module) Elem(offset int32, funcs ...uint32) {
 
 // PassiveElem adds a passive element segment of functions.
 func (m *Module) PassiveElem(funcs ...uint32) {
-	m.elems = slices.Concat(m.elems, []byte{1, 0}, U32(uint32(len(funcs))))
+	m.elems = append(m.elems, slices.Concat([]byte{1, 0}, U32(uint32(len(funcs))))...)
 	for _, f := range funcs {
 		m.elems = append(m.elems, U32(f)...)
 	}
@@ -130,13 +130,13 @@ func (m *Module) PassiveElem(funcs ...uint32) {
 
 // Data adds an active data segment for memory 0.
 func (m *Module) Data(offset int32, data []byte) {
-	m.datas = slices.Concat(m.datas, []byte{0}, I32Const(offset), []byte{0x0b}, Vec(data))
+	m.datas = append(m.datas, slices.Concat([]byte{0}, I32Const(offset), []byte{0x0b}, Vec(data))...)
 	m.counts[11]++
 }
 
 // PassiveData adds a passive data segment, and with it a data count section.
 func (m *Module) PassiveData(data []byte) {
-	m.datas = slices.Concat(m.datas, []byte{1}, Vec(data))
+	m.datas = append(m.datas, slices.Concat([]byte{1}, Vec(data))...)
 	m.counts[11]++
 	m.dataCount = true
 }
