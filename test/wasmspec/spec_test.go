@@ -36,6 +36,7 @@ func runSuite(t *testing.T, files fs.FS, features api.CoreFeatures, least counts
 	for _, s := range scripts(t, files) {
 		t.Run(s.Source, func(t *testing.T) {
 			r := &runner{files: files, sum: &sum, plain: newWorld(t, features, false), metered: newWorld(t, features, true)}
+			r.metered.slice = tinySlice
 			r.run(t, s)
 		})
 	}

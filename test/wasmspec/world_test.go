@@ -16,8 +16,12 @@ import (
 	"github.com/saki-run/saki/wasm/build"
 )
 
-// slice is how much fuel the host of these tests grants at a time.
-const slice = 100_000
+// How much fuel hosts grant at a time: a usual amount, and one so small that nearly every checking point yields, which
+// is what finds values that do not survive a yield.
+const (
+	usualSlice = 100_000
+	tinySlice  = 3
+)
 
 var errNoFuel = errors.New("out of fuel")
 
@@ -25,6 +29,7 @@ var errNoFuel = errors.New("out of fuel")
 type world struct {
 	rt      wazero.Runtime
 	meter   bool
+	slice   int64
 	budget  int64 // fuel that may be granted before errNoFuel; 0 is no bound
 	granted int64
 	yields  atomic.Int64
@@ -39,7 +44,7 @@ func newWorld(t testing.TB, features api.CoreFeatures, meter bool) *world {
 
 func newWorldWith(t testing.TB, cfg wazero.RuntimeConfig, meter bool) *world {
 	t.Helper()
-	w := &world{meter: meter, modules: map[string]api.Module{}}
+	w := &world{meter: meter, slice: usualSlice, modules: map[string]api.Module{}}
 	w.rt = wazero.NewRuntimeWithConfig(t.Context(), cfg)
 	t.Cleanup(func() { _ = w.rt.Close(context.Background()) })
 	_, err := w.rt.NewHostModuleBuilder(wasm.DefaultYieldModule).NewFunctionBuilder().
@@ -57,7 +62,7 @@ func (w *world) yield(_ context.Context, m api.Module, _ []uint64) {
 	}
 	w.yields.Add(1)
 	fuel := m.ExportedGlobal(wasm.DefaultFuelGlobal).(api.MutableGlobal)
-	more := max(slice, slice-int64(fuel.Get()))
+	more := max(w.slice, w.slice-int64(fuel.Get()))
 	if w.budget > 0 && w.granted+more > w.budget {
 		panic(errNoFuel)
 	}
