@@ -37,7 +37,7 @@ func Open(path string) (*os.File, error) {
 // removed while it is followed is followed to its end. A file that does not exist yet is waited for.
 func Follow(ctx context.Context, path string, offset int64, ended <-chan struct{}, w io.Writer) error {
 	changed, stop := watch(path)
-	defer stop()
+	defer func() { stop() }()
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	var f *os.File
@@ -69,6 +69,9 @@ func Follow(ctx context.Context, path string, offset int64, ended <-chan struct{
 		select {
 		case <-changed:
 		case <-poll.C:
+			if changed == nil { // the folder may be there by now
+				changed, stop = watch(path)
+			}
 		case <-ended:
 			last = true // once more, for what came before the end
 		case <-ctx.Done():

@@ -123,9 +123,8 @@ func (r *Runner) Run(ctx context.Context, t *api.Task, at runner.IO) (api.Outcom
 		}
 		return api.Outcome{}, fmt.Errorf("run task %s: %w", t.ID, err)
 	}
-	o := r.order(t, at.Dir, staged)
 	l.seq++
-	o.Seq = l.seq
+	o := r.order(t, at.Dir, staged, l)
 	h, err := wire.Marshal(handle{Dir: at.Dir, Group: o.Group, Proc: l.proc})
 	if err == nil {
 		err = at.Handle(h)
@@ -152,16 +151,16 @@ func unstarted(ctx context.Context) (api.Outcome, error) {
 	return o, nil
 }
 
-func (r *Runner) order(t *api.Task, dir string, s stage.Staged) order {
+func (r *Runner) order(t *api.Task, dir string, s stage.Staged, l *lane) order {
 	o := order{
-		Dir: dir, Box: s.Box, Stdin: s.Stdin, Env: environ(t, s.Box), MaxOutput: t.Spec.MaxOutput,
+		Seq: l.seq, Dir: dir, Box: s.Box, Stdin: s.Stdin, Env: environ(t, s.Box), MaxOutput: t.Spec.MaxOutput,
 		Timeout: t.Spec.Timeout.D(), Grace: t.Spec.KillGrace.D(), Argv: t.Spec.Shell.Argv,
 	}
 	if t.Spec.Shell.Script != "" {
 		o.Argv = []string{"/bin/sh", "-c", t.Spec.Shell.Script}
 	}
 	if _, err := r.groups(); err == nil {
-		o.Parent, o.Group = r.cfg.Name, groupName(t.ID, t.Attempt)
+		o.Parent, o.Group = r.cfg.Name, groupName(t.ID, t.Attempt, l)
 		o.CPUs, o.Mem, o.PIDs = t.Spec.Resources.CPUs, t.Spec.Resources.Mem, r.cfg.MaxPIDs
 	}
 	return o
@@ -179,8 +178,19 @@ func environ(t *api.Task, box string) []string {
 	return list
 }
 
-func groupName(id api.TaskID, attempt uint32) string {
-	return string(id) + "." + strconv.FormatUint(uint64(attempt), 10)
+// groupName names the control group of one try of an attempt: an earlier try's may still be on its way out.
+func groupName(id api.TaskID, attempt uint32, l *lane) string {
+	return fmt.Sprintf("%s.%d.%d-%d", id, attempt, l.proc.PID, l.seq)
+}
+
+// ofGroup gives the attempt that a control group was named for.
+func ofGroup(name string) (id api.TaskID, attempt uint32, ok bool) {
+	f := strings.Split(name, ".")
+	if len(f) != 3 {
+		return "", 0, false
+	}
+	n, err := strconv.ParseUint(f[1], 10, 32)
+	return api.TaskID(f[0]), uint32(n), err == nil
 }
 
 // watch waits for the end of an order.
@@ -276,9 +286,7 @@ func (r *Runner) Sweep(_ context.Context, known func(task api.TaskID, attempt ui
 		return fmt.Errorf("sweep shell tasks: %w", err)
 	}
 	for _, name := range names {
-		i := strings.LastIndexByte(name, '.')
-		n, err := strconv.ParseUint(name[i+1:], 10, 32)
-		if i >= 0 && err == nil && known(api.TaskID(name[:i]), uint32(n)) {
+		if id, n, ok := ofGroup(name); ok && known(id, n) {
 			continue
 		}
 		r.killGroup(name)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -50,7 +49,7 @@ func harness(cfg shell.Config) runnertest.Harness {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() {
-				if err := r.Close(context.Background(), false); err != nil && !strings.Contains(err.Error(), "no such file") {
+				if err := r.Close(context.Background(), false); err != nil {
 					t.Errorf("close: %v", err)
 				}
 			})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"sync"
@@ -29,13 +30,16 @@ func Shim(ctx context.Context) error {
 	if err := unix.SetNonblock(orderFD, true); err != nil {
 		return errors.New("saki shim is started by the agent, not by people")
 	}
+	// What the agent itself was started with is not the task's either. An error is that of an old kernel.
+	_ = unix.CloseRange(orderFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 	unix.CloseOnExec(orderFD)
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the reaper of a task's orphans: %w", err)
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGUSR1)
-	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
+	// Caught and dropped: what is ignored would be ignored by the task too.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
 
 	conn := wire.NewConn(os.NewFile(orderFD, "agent"))
 	defer conn.Close()

@@ -73,7 +73,7 @@ func (t *task) start() (refused *api.Outcome) {
 	}
 	if err := t.fork(bin, theirs); err != nil {
 		t.closePipes()
-		if errors.Is(err, fs.ErrNotExist) { // the interpreter of a script, or a folder on the way
+		if errors.Is(err, errNoInterpreter) {
 			return fail(api.ReasonCommandNotFound, err)
 		}
 		return fail(api.ReasonLaunchFailed, err)
@@ -89,6 +89,9 @@ func (t *task) closePipes() {
 	}
 }
 
+// errNoInterpreter says that a script names an interpreter that does not exist. The script itself was looked for before.
+var errNoInterpreter = errors.New("its interpreter does not exist")
+
 // fork starts the process in a session and a control group of its own.
 func (t *task) fork(bin string, files []*os.File) error {
 	run := func(a *syscall.SysProcAttr) error {
@@ -96,6 +99,9 @@ func (t *task) fork(bin string, files []*os.File) error {
 		t.begun = time.Now() //nolint:forbidigo // the span of a run, measured where it happens
 		var err error
 		t.proc, err = os.StartProcess(bin, t.Argv, &os.ProcAttr{Dir: t.Box, Env: t.Env, Files: files, Sys: a})
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %w", errNoInterpreter, err)
+		}
 		return err
 	}
 	if t.group == nil {

@@ -15,9 +15,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/saki-run/saki/agent/logs"
 	"github.com/saki-run/saki/agent/runner"
@@ -130,10 +133,81 @@ func TestAKilledTaskLeavesNoProcess(t *testing.T) {
 
 func TestASignalIsPartOfTheExitCode(t *testing.T) {
 	r, _ := newRunner(t, shell.Config{})
+	for sig := range 15 { // a task ignores none from the start
+		if sig == 0 {
+			continue
+		}
+		at, _ := place(t)
+		o, err := r.Run(t.Context(), script("x", fmt.Sprintf("kill -%d $$", sig)), at)
+		if err != nil || o.State != api.Failed || o.Reason != api.ReasonSignal || o.Signal != sig || o.ExitCode != 128+sig {
+			t.Errorf("signal %d: got %+v, %v", sig, o, err)
+		}
+	}
+}
+
+func TestATaskInheritsNothingButItsStreams(t *testing.T) {
+	r, _ := newRunner(t, shell.Config{})
 	at, _ := place(t)
-	o, err := r.Run(t.Context(), script("x", "kill -SEGV $$"), at)
-	if err != nil || o.State != api.Failed || o.Reason != api.ReasonSignal || o.Signal != 11 || o.ExitCode != 139 {
-		t.Errorf("got %+v, %v", o, err)
+	// An open file that the agent has from whoever started it.
+	leak, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leak.Close()
+	if _, err := unix.FcntlInt(leak.Fd(), unix.F_SETFD, 0); err != nil {
+		t.Fatal(err)
+	}
+	o, err := r.Run(t.Context(), script("x", "readlink /proc/$$/fd/*"), at)
+	if got := strings.Fields(string(o.Stdout)); err != nil || len(got) != 3 || got[0] != os.DevNull {
+		t.Errorf("got %q, %v; want /dev/null and two pipes", got, err)
+	}
+}
+
+// TestHammer runs, kills and detaches tasks all at once.
+func TestHammer(t *testing.T) {
+	r, name := newRunner(t, shell.Config{Idle: 2})
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for i := range 60 {
+		id := fmt.Sprint("h", i)
+		at := runner.IO{Dir: filepath.Join(dir, id), Handle: func([]byte) error { return nil }}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		started := make(chan struct{})
+		at.Started = func() { close(started) }
+		wg.Go(func() {
+			defer cancel(nil)
+			o, err := r.Run(ctx, script(id, "echo "+id+"; test "+fmt.Sprint(i%3)+" = 0 || exec sleep 3600"), at)
+			switch {
+			case i%3 == 0 && (err != nil || string(o.Stdout) != id+"\n"),
+				i%3 == 1 && (err != nil || o.State != api.Killed),
+				i%3 == 2 && !errors.Is(err, runner.ErrDetach):
+				t.Errorf("%s: got %+v, %v", id, o, err)
+			}
+		})
+		wg.Go(func() {
+			if i%2 == 0 { // at any time, or as soon as it runs
+				select {
+				case <-started:
+				case <-ctx.Done():
+				}
+			}
+			switch i % 3 {
+			case 1:
+				cancel(&runner.Stop{Reason: api.ReasonUserKill})
+			case 2:
+				cancel(runner.ErrDetach)
+			}
+		})
+	}
+	wg.Wait()
+	if err := r.Close(t.Context(), false); err != nil {
+		t.Error(err)
+	}
+	if p, err := cgroup.Open(name); err == nil {
+		defer p.Delete()
+		if left, err := p.List(); len(left) > 0 || err != nil {
+			t.Errorf("control groups are left: %v, %v", left, err)
+		}
 	}
 }
 
