@@ -32,6 +32,15 @@ func TestMain(m *testing.M) {
 	}
 }
 
+// shimCommand is this program as the shim. With the race detector it would wait a second before each exit.
+var shimCommand = func() []string {
+	exe, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	return []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", exe, "shim"}
+}()
+
 var names atomic.Int64
 
 // harness gives a new agent name to each test, and the same to what runs in it.
@@ -40,6 +49,7 @@ func harness(cfg shell.Config) runnertest.Harness {
 	return runnertest.Harness{
 		New: func(t *testing.T) runner.Runner {
 			c := cfg
+			c.Shim = shimCommand
 			if byTest[t.Name()] == "" {
 				byTest[t.Name()] = fmt.Sprintf("test-%d-%d", os.Getpid(), names.Add(1))
 			}
