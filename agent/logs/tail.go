@@ -16,7 +16,7 @@ func tailOffset(r io.ReaderAt, size int64, n int) (int64, error) {
 	for end := size; end > 0; {
 		start := max(0, end-block)
 		b := buf[:end-start]
-		if _, err := r.ReadAt(b, start); err != nil && err != io.EOF { //nolint:errorlint // ReaderAt gives it bare
+		if _, err := r.ReadAt(b, start); err != nil && err != io.EOF {
 			return 0, err
 		}
 		if end == size && b[len(b)-1] != '\n' {

@@ -94,6 +94,7 @@ var (
 	_ runner.Runner     = (*Runner)(nil)
 	_ runner.Reattacher = (*Runner)(nil)
 	_ runner.Closer     = (*Runner)(nil)
+	_ runner.Sweeper    = (*Runner)(nil)
 )
 
 // New makes a Runner. It does not ask whether there is a daemon: Probe does.

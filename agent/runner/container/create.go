@@ -44,7 +44,7 @@ func (r *Runner) create(ctx context.Context, t *api.Task, s stage.Staged) (id st
 	c, h := r.config(t, s), r.hostConfig(t, mounts)
 	pulled, removed := false, false
 	for {
-		made, err := r.docker.ContainerCreate(ctx, c, h, nil, nil, r.name(t))
+		made, err := r.createOnce(ctx, c, h, r.name(t))
 		switch {
 		case err == nil:
 			return made.ID, nil, nil
@@ -70,6 +70,13 @@ func (r *Runner) create(ctx context.Context, t *api.Task, s stage.Staged) (id st
 			return "", nil, err
 		}
 	}
+}
+
+// createOnce is not cancelled half-way: the daemon would have made a container that nobody knows.
+func (r *Runner) createOnce(ctx context.Context, c *container.Config, h *container.HostConfig, name string) (container.CreateResponse, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callFor)
+	defer cancel()
+	return r.docker.ContainerCreate(ctx, c, h, nil, nil, name)
 }
 
 // clear removes a container and waits until its name is free, even if its removal is under way already.
@@ -122,7 +129,7 @@ func pulled(body io.Reader) error {
 			Error string `json:"error"`
 		}
 		switch err := dec.Decode(&m); {
-		case err == io.EOF: //nolint:errorlint // the decoder gives it bare
+		case err == io.EOF:
 			return nil
 		case err != nil:
 			return fmt.Errorf("%w: %w", errPull, err)

@@ -62,6 +62,10 @@ func (r *Runner) Run(ctx context.Context, t *api.Task, at runner.IO) (api.Outcom
 		r.removeLater(id)
 		return api.Outcome{}, fmt.Errorf("run task %s: record its handle: %w", t.ID, err)
 	}
+	if ctx.Err() != nil {
+		r.removeLater(id)
+		return unstarted(ctx)
+	}
 	return r.fresh(ctx, t, at, id, staged.Stdin, begun)
 }
 

@@ -2,7 +2,6 @@
 package output
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,7 +45,7 @@ func (c *Capture) Stderr() io.Writer { return &c.err }
 func (c *Capture) Restart() { c.out.restart(); c.err.restart() }
 
 // Close closes the files. It may be called twice.
-func (c *Capture) Close() error { return errors.Join(c.out.close(), c.err.close()) }
+func (c *Capture) Close() { c.out.close(); c.err.close() }
 
 // Fill puts the output and its counts into o: whole when both streams are short, else only the counts.
 func (c *Capture) Fill(o *api.Outcome) {
@@ -64,8 +63,8 @@ func (c *Capture) Fill(o *api.Outcome) {
 // Trim removes the files of an attempt whose outcome carries the output itself.
 func Trim(dir string, o *api.Outcome) {
 	if o.Inline {
-		os.Remove(filepath.Join(dir, Stdout))
-		os.Remove(filepath.Join(dir, Stderr))
+		_ = os.Remove(filepath.Join(dir, Stdout)) // another agent may have been here
+		_ = os.Remove(filepath.Join(dir, Stderr))
 	}
 }
 
@@ -118,13 +117,11 @@ func (s *stream) sum() (head []byte, written, dropped int64) {
 	return s.head, s.written, s.dropped
 }
 
-func (s *stream) close() error {
+func (s *stream) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.f == nil {
-		return nil
+	if s.f != nil {
+		s.f.Close()
+		s.f, s.left = nil, 0
 	}
-	err := s.f.Close()
-	s.f, s.left = nil, 0
-	return err
 }

@@ -67,4 +67,4 @@ func Load(dir string) (api.Outcome, error) {
 }
 
 // Discard removes an outcome that an earlier try left in dir.
-func Discard(dir string) { os.Remove(filepath.Join(dir, outcomeFile)) }
+func Discard(dir string) { _ = os.Remove(filepath.Join(dir, outcomeFile)) }

@@ -239,14 +239,15 @@ func stubbornKill(t *testing.T, s *suite) {
 	task.Spec.KillGrace = api.Duration(500 * time.Millisecond)
 	a := s.start(t, s.New(t), task)
 	s.ready(t, a)
-	asked := time.Now()
+	asked := time.Now() //nolint:forbidigo // a test of real processes
 	a.cancel(userKill)
 	o := s.end(t, a)
 	wantKilled(t, o)
 	if o.Signal != 9 {
 		t.Errorf("it ended by signal %d, want 9", o.Signal)
 	}
-	if took := time.Since(asked); took < task.Spec.KillGrace.D() {
+	took := time.Since(asked) //nolint:forbidigo // as asked
+	if took < task.Spec.KillGrace.D() {
 		t.Errorf("it was forced after %v, before its grace period of %v", took, task.Spec.KillGrace)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -127,7 +128,6 @@ type suite struct {
 	root string
 
 	mu    sync.Mutex
-	n     int
 	blobs map[api.Digest]string
 }
 
@@ -149,17 +149,13 @@ type attempt struct {
 // task makes a task of the behaviour, skipping the test when the kind has no such thing.
 func (s *suite) task(t *testing.T, b Behaviour) *api.Task {
 	t.Helper()
-	spec := s.Harness.Task(b)
+	spec := s.Task(b)
 	if spec == nil {
 		t.Skipf("this kind of task has no %T", b)
 	}
 	c := spec.WithDefaults()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.n++
-	sum := sha256.Sum256(fmt.Append(nil, t.Name(), time.Now().UnixNano(), s.n))
 	return &api.Task{
-		ID:    api.NewTaskID(uint64(sum[0]) | uint64(sum[1])<<8 | uint64(sum[2])<<16 | uint64(sum[3])<<24 | uint64(sum[4])<<32),
+		ID:    api.NewTaskID(rand.Uint64()),
 		Index: 7, Spec: &c, State: api.Placed, Attempt: 1, Node: "n1", NodeName: "node-1",
 	}
 }

@@ -62,6 +62,7 @@ var (
 	_ runner.Runner     = (*Runner)(nil)
 	_ runner.Reattacher = (*Runner)(nil)
 	_ runner.Closer     = (*Runner)(nil)
+	_ runner.Sweeper    = (*Runner)(nil)
 )
 
 // New makes a Runner and starts nothing.

@@ -64,7 +64,7 @@ func files(ctx context.Context, box string, files []api.File, at runner.IO) erro
 	if err != nil {
 		return fmt.Errorf("open the sandbox: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // nothing was written through it
 	for _, f := range files {
 		if err := file(ctx, root, f, at); err != nil {
 			return fmt.Errorf("stage %s: %w", api.Quote(f.Path), err)
