@@ -18,16 +18,20 @@ import (
 	"github.com/saki-run/saki/api"
 	"github.com/saki-run/saki/executor/engine"
 	"github.com/saki-run/saki/executor/protocol"
+	"github.com/saki-run/saki/wasm"
 )
 
 // Limits of the process that compiles a module for the first time. A Go program of 5 MB takes 2 s and 300 MB.
 const (
 	compileWithin = 60 * time.Second
-	compileMem    = 4 << 30 // address space, of which the Go runtime reserves a good part without using it
+	compileMem    = 8 << 30 // address space, of which the Go runtime reserves a good part without using it
 )
 
 // exitRefused is how the compiling process says that the module is at fault; the reason is its last line.
 const exitRefused = 3
+
+// doneDir holds the marks of modules that were compiled. It has another name when the native code of old is of no use.
+var doneDir = fmt.Sprintf("done-%s-meter%d", engine.Version, wasm.MeterVersion)
 
 func cacheDir(dir string) string { return filepath.Join(dir, protocol.Cache) }
 
@@ -36,7 +40,7 @@ func cacheDir(dir string) string { return filepath.Join(dir, protocol.Cache) }
 // not be done again.
 func Compiler(dir string) func(ctx context.Context, path string) error {
 	return func(ctx context.Context, path string) error {
-		mark := filepath.Join(cacheDir(dir), "done", strings.TrimSuffix(filepath.Base(path), ".wasm"))
+		mark := filepath.Join(cacheDir(dir), doneDir, strings.TrimSuffix(filepath.Base(path), ".wasm"))
 		if _, err := os.Stat(mark); err == nil {
 			return nil
 		}

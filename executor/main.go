@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/saki-run/saki/executor/engine"
+	"github.com/saki-run/saki/wasm"
 )
 
 // Main is the body of the hidden command "saki executor": args are what follows it. Without a subcommand it is the supervisor,
@@ -40,10 +41,18 @@ func Main(ctx context.Context, args []string, build string, stderr io.Writer) er
 	case "worker":
 		return Worker(ctx, WorkerConfig{
 			Dir: *dir, Name: *name, Incarnation: *incarnation, Build: build, Log: log, MemLimit: *memory,
-			Parent: os.Stdin, Compile: Compiler(*dir),
+			Parent: os.Stdin, Engine: engineConfig(*dir), Compile: Compiler(*dir),
 		})
 	case "compile":
-		return compileFile(ctx, engine.Config{CacheDir: cacheDir(*dir)}, *module, *memory)
+		return compileFile(ctx, engineConfig(*dir), *module, *memory)
 	}
 	return Run(ctx, Config{Dir: *dir, Workers: *workers, WorkerMem: *memory, Build: build, Log: log})
+}
+
+// engineConfig is the engine of all processes of an executor: what one of them compiles, the others find in the cache.
+func engineConfig(dir string) engine.Config {
+	return engine.Config{
+		CacheDir: cacheDir(dir),
+		Rewrite:  func(b []byte) ([]byte, error) { return wasm.Meter(b, wasm.MeterOptions{}) },
+	}
 }

@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -87,42 +86,21 @@ func (s *stream) short() bool {
 	return s.written <= int64(api.InlineOutput) && s.written == int64(len(s.head))
 }
 
-// finish ends the stream, writes the rest to the file when toFile is set, and gives the bytes dropped. Where some were, the
-// file ends in a line that says so, within the limit.
+// finish ends the stream and gives the bytes that were dropped. The rest goes to the file with toFile; without, the file is
+// removed: all is in the outcome.
 func (s *stream) finish(toFile bool) (dropped int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if toFile && s.written > 0 {
-		s.flushLocked()
+	if toFile {
+		s.flushLocked() // also when there is nothing: an empty file says so
 	}
-	if s.file == nil {
-		return s.written - s.kept
-	}
-	defer s.file.Close()
-	dropped = s.written - s.kept
-	if dropped == 0 {
-		return 0
-	}
-	mark := marker(dropped + markerRoom)
-	if s.kept+int64(len(mark)) > s.max {
-		cut := max(0, s.max-int64(len(mark)))
-		if s.file.Truncate(cut) == nil {
-			dropped += s.kept - cut
-			s.kept = cut
+	if s.file != nil {
+		_ = s.file.Close()
+		if !toFile {
+			_ = os.Remove(s.path)
 		}
 	}
-	mark = marker(dropped)
-	if s.kept+int64(len(mark)) <= s.max {
-		_, _ = s.file.WriteString(mark)
-	}
-	return dropped
-}
-
-// markerRoom makes room for one more digit in a marker that is not final.
-const markerRoom = 1000
-
-func marker(dropped int64) string {
-	return fmt.Sprintf("\n[saki: output limit reached, %d bytes dropped]\n", dropped)
+	return s.written - s.kept
 }
 
 // output is both streams of a task.

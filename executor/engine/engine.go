@@ -15,6 +15,7 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"github.com/saki-run/saki/api"
+	"github.com/saki-run/saki/wasm"
 )
 
 // Kind says how modules are run.
@@ -26,6 +27,9 @@ const (
 	Interpreter Kind = "interpreter"
 )
 
+// Version names the engine that native code in a cache belongs to.
+const Version = "wazero1.12.0"
+
 // features are those of the WebAssembly 2.0 standard. Newer ones (exceptions, threads) have known faults in wazero 1.12.0.
 const features = wapi.CoreFeaturesV2
 
@@ -35,9 +39,10 @@ type Config struct {
 	CacheDir string
 	// Kind forces the kind of engine. Default: the compiler where it works.
 	Kind Kind
-	// Rewrite changes a module before it is compiled, such that it calls the import "yield" of module "saki", of type
-	// () → (), often enough for the task to be stopped there. Without it, wazero's own check makes loops stoppable,
-	// at 30 to 60 times their cost. Default: none.
+	// Rewrite makes a module metered before it is compiled, as [wasm.Meter] does: the module then exports a counter of fuel,
+	// the mutable i64 [wasm.DefaultFuelGlobal], and calls [wasm.DefaultYieldName] of [wasm.DefaultYieldModule] when it is
+	// below zero. That is where tasks are stopped and others get their turn. Without it, wazero's own check makes loops
+	// stoppable, and only loops, at 30 to 60 times their cost. Default: none.
 	Rewrite func(wasm []byte) ([]byte, error)
 	// MaxModules is how many compiled modules are held. Default 256.
 	MaxModules int
@@ -115,13 +120,13 @@ func (e *Engine) addHosts(ctx context.Context) error {
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, e.rt); err != nil {
 		return err
 	}
-	_, err := e.rt.NewHostModuleBuilder(hostModule).NewFunctionBuilder().
-		WithGoFunction(wapi.GoFunc(yield), nil, nil).Export(yieldFunc).Instantiate(ctx)
+	_, err := e.rt.NewHostModuleBuilder(wasm.DefaultYieldModule).NewFunctionBuilder().
+		WithGoModuleFunction(wapi.GoModuleFunc(yield), nil, nil).Export(wasm.DefaultYieldName).Instantiate(ctx)
 	if err != nil {
 		return err
 	}
 	e.hosts = map[string]map[string]wapi.FunctionDefinition{}
-	for _, name := range []string{wasi_snapshot_preview1.ModuleName, hostModule} {
+	for _, name := range []string{wasi_snapshot_preview1.ModuleName, wasm.DefaultYieldModule} {
 		e.hosts[name] = e.rt.Module(name).ExportedFunctionDefinitions()
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/saki-run/saki/api"
 	"github.com/saki-run/saki/internal/guests"
 	"github.com/saki-run/saki/internal/guests/cases"
+	"github.com/saki-run/saki/wasm"
 )
 
 func newEngine(t testing.TB, cfg Config) *Engine {
@@ -61,10 +62,15 @@ func TestGuestsDoWhatTheirTableSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range []Kind{Compiler, Interpreter} {
-		e := newEngine(t, Config{Kind: kind})
+	for mode, cfg := range map[string]Config{
+		"compiler": {Kind: Compiler}, "interpreter": {Kind: Interpreter}, "metered": {Kind: Compiler, Rewrite: meter},
+	} {
+		e := newEngine(t, cfg)
 		for _, c := range all {
-			t.Run(string(kind)+"/"+c.Name, func(t *testing.T) {
+			if mode == "interpreter" && (c.Module == "markdown" || c.Module == "thumbnail" || c.Module == "nbody") {
+				continue // the compiler runs them, and they take long
+			}
+			t.Run(mode+"/"+c.Name, func(t *testing.T) {
 				wasm, err := c.Wasm(root)
 				if errors.Is(err, cases.ErrNotBuilt) || testing.Short() && len(wasm) > 1<<20 {
 					t.Skip("a large guest: not committed (make wasm), or -short")
@@ -78,9 +84,11 @@ func TestGuestsDoWhatTheirTableSays(t *testing.T) {
 	}
 }
 
-func runCase(t *testing.T, e *Engine, c cases.Case, wasm []byte) {
-	d := api.DigestOf(sha256.Sum256(wasm))
-	if err := e.Load(t.Context(), d, wasm); err != nil {
+func meter(b []byte) ([]byte, error) { return wasm.Meter(b, wasm.MeterOptions{}) }
+
+func runCase(t *testing.T, e *Engine, c cases.Case, module []byte) {
+	d := api.DigestOf(sha256.Sum256(module))
+	if err := e.Load(t.Context(), d, module); err != nil {
 		t.Fatal(err)
 	}
 	box := filepath.Join(t.TempDir(), "box")
@@ -110,7 +118,11 @@ func runCase(t *testing.T, e *Engine, c cases.Case, wasm []byte) {
 }
 
 func TestOutcomes(t *testing.T) {
-	e := newEngine(t, Config{})
+	t.Run("plain", func(t *testing.T) { testOutcomes(t, newEngine(t, Config{})) })
+	t.Run("metered", func(t *testing.T) { testOutcomes(t, newEngine(t, Config{Rewrite: meter})) })
+}
+
+func testOutcomes(t *testing.T, e *Engine) {
 	for _, c := range []struct {
 		name, module, fn string
 		args             []string
@@ -275,7 +287,7 @@ func TestHammerLoadAndRun(t *testing.T) {
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {
-			for i := range 60 {
+			for i := range 24 {
 				d, err := tryLoad(t, e, names[(w+i)%len(names)])
 				if err != nil {
 					t.Error(err)
@@ -315,23 +327,53 @@ func TestCompiledCodeIsKeptOnDisk(t *testing.T) {
 	}
 }
 
-func TestARewrittenModuleIsStoppedWhereItYields(t *testing.T) {
-	// A module that calls saki.yield in an endless loop, as a rewriter would have made it.
-	e := newEngine(t, Config{Rewrite: func(b []byte) ([]byte, error) { return b, nil }})
-	d := load(t, e, "yielding")
-	out, err := e.Run(t.Context(), Invocation{Digest: d, Name: "x", Timeout: 20 * time.Millisecond})
-	if err != nil || out.Reason != api.ReasonDeadline {
-		t.Errorf("got %+v, %v", out, err)
-	}
-	e = newEngine(t, Config{Rewrite: func([]byte) ([]byte, error) { return nil, errors.New("no") }})
-	if _, err := tryLoad(t, e, "yielding"); err == nil || !strings.Contains(err.Error(), "rewrite") {
-		t.Errorf("got %v, want that the rewrite was refused", err)
+func TestAMeteredModuleIsStoppedWhereverItIs(t *testing.T) {
+	e := newEngine(t, Config{Rewrite: meter})
+	for _, name := range []string{"spin", "tree", "fill", "startloop"} {
+		out, err := e.Run(t.Context(), Invocation{Digest: load(t, e, name), Name: "x", Timeout: 30 * time.Millisecond})
+		if err != nil || out.Reason != api.ReasonDeadline {
+			t.Errorf("%s: got %+v, %v", name, out, err)
+		}
+		if out.Receipt.RunNS+out.Receipt.InitNS > (5 * time.Second).Nanoseconds() {
+			t.Errorf("%s: it took %d ns to stop", name, out.Receipt.RunNS)
+		}
+		if out.Receipt.Fuel == 0 {
+			t.Errorf("%s: no fuel was counted", name)
+		}
 	}
 }
 
-func BenchmarkNoop(b *testing.B)   { benchmark(b, "noop", nil) }
-func BenchmarkHello(b *testing.B)  { benchmark(b, "hello", nil) }
-func BenchmarkSHA256(b *testing.B) { benchmark(b, "sha256", nil) }
+func TestTheSameWorkCostsTheSameFuel(t *testing.T) {
+	e := newEngine(t, Config{Rewrite: meter})
+	d := load(t, e, "nbody")
+	var first uint64
+	for range 3 {
+		out, err := e.Run(t.Context(), Invocation{Digest: d, Name: "x", Args: []string{"2000"}})
+		if err != nil || out.State != api.Finished || out.Receipt.Fuel < fuelChunk {
+			t.Fatalf("got %+v, %v", out, err)
+		}
+		if first == 0 {
+			first = out.Receipt.Fuel
+		}
+		if out.Receipt.Fuel != first {
+			t.Errorf("fuel %d, was %d", out.Receipt.Fuel, first)
+		}
+	}
+}
+
+func TestARewriteThatFailsRefusesTheModule(t *testing.T) {
+	e := newEngine(t, Config{Rewrite: func([]byte) ([]byte, error) { return nil, errors.New("too odd") }})
+	if _, err := tryLoad(t, e, "noop"); err == nil || !strings.Contains(err.Error(), "too odd") {
+		t.Errorf("got %v, want that the module is refused", err)
+	}
+}
+
+func BenchmarkNoop(b *testing.B)  { benchmark(b, "noop", nil) }
+func BenchmarkHello(b *testing.B) { benchmark(b, "hello", nil) }
+
+func BenchmarkNBody(b *testing.B) {
+	benchmark(b, "nbody", func(inv *Invocation) { inv.Args = []string{"2000"} })
+}
 
 func BenchmarkNoopWithEnvAndDeadline(b *testing.B) {
 	env := map[string]string{}
@@ -342,18 +384,24 @@ func BenchmarkNoopWithEnvAndDeadline(b *testing.B) {
 }
 
 func benchmark(b *testing.B, name string, with func(*Invocation)) {
-	e := newEngine(b, Config{})
-	d := load(b, e, name)
-	ctx, cancel := context.WithCancel(b.Context())
-	defer cancel()
-	inv := Invocation{Digest: d, Name: "x", Stdin: bytes.NewReader(nil), Stdout: devNull{}, Stderr: devNull{}, Mem: 64 << 20}
-	if with != nil {
-		with(&inv)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := e.Run(ctx, inv); err != nil {
-			b.Fatal(err)
-		}
+	for mode, cfg := range map[string]Config{"plain": {}, "metered": {Rewrite: meter}} {
+		b.Run(mode, func(b *testing.B) {
+			e := newEngine(b, cfg)
+			inv := Invocation{
+				Digest: load(b, e, name), Name: "x", Mem: 64 << 20,
+				Stdin: bytes.NewReader(nil), Stdout: devNull{}, Stderr: devNull{},
+			}
+			if with != nil {
+				with(&inv)
+			}
+			ctx, cancel := context.WithCancel(b.Context())
+			defer cancel()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := e.Run(ctx, inv); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

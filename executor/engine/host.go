@@ -7,13 +7,10 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero"
+	wapi "github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/sys"
-)
 
-// hostModule and yieldFunc name the import that rewritten modules call now and then.
-const (
-	hostModule = "saki"
-	yieldFunc  = "yield"
+	"github.com/saki-run/saki/wasm"
 )
 
 // baseConfig is what the configs of all tasks have in common: real clocks and real randomness, which wazero does not give by
@@ -35,10 +32,36 @@ func stopIfDone(ctx context.Context) {
 	}
 }
 
-// yield is where rewritten modules can be stopped, and where they let other goroutines run.
-func yield(ctx context.Context, _ []uint64) {
+// fuelChunk is how much a metered guest may do before it must come back: a few hundred microseconds' worth. Until it does, it
+// cannot be stopped, and a garbage collection waits for it.
+const fuelChunk = 200_000
+
+// guestKey finds the guest in the context of a call into the host.
+type guestKey struct{}
+
+// yield is what metered guests call when their fuel is used up: to be stopped, or to let others run and go on.
+func yield(ctx context.Context, mod wapi.Module, _ []uint64) {
 	stopIfDone(ctx)
 	runtime.Gosched()
+	g, ok := ctx.Value(guestKey{}).(*guest)
+	if !ok {
+		return
+	}
+	if fuel, ok := mod.ExportedGlobal(wasm.DefaultFuelGlobal).(wapi.MutableGlobal); ok {
+		left := int64(fuel.Get())
+		more := max(fuelChunk, fuelChunk-left) // what it is in debt for is granted, too
+		g.fuelAdded += more
+		g.fuelLeft = fuel
+		fuel.Set(uint64(left + more))
+	}
+}
+
+// fuelUsed is what a metered guest has consumed.
+func (g *guest) fuelUsed() uint64 {
+	if g.fuelLeft == nil {
+		return 0
+	}
+	return uint64(g.fuelAdded - int64(g.fuelLeft.Get()))
 }
 
 // sleeper gives a sleep that ends, with the guest, when the task is to end.

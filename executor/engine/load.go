@@ -88,7 +88,7 @@ func (e *Engine) compile(ctx context.Context, wasm []byte) (code wazero.Compiled
 	}
 	if e.cfg.Rewrite != nil {
 		if wasm, err = e.cfg.Rewrite(wasm); err != nil {
-			return nil, refuse("rewrite the module: %v", err)
+			return nil, refuse("the module is refused: %v", err)
 		}
 	}
 	code, err = e.rt.CompileModule(ctx, wasm)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero"
+	wapi "github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
 
@@ -69,16 +70,13 @@ func (e *Engine) Run(ctx context.Context, inv Invocation) (api.Outcome, error) {
 	if inv.Mem > 0 {
 		limit = min(limit, uint64(inv.Mem))
 	}
-	if inv.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, inv.Timeout, errDeadline)
-		defer cancel()
-	} else if ctx.Done() != nil {
-		var cancel context.CancelFunc // wazero's watcher ends with it
-		ctx, cancel = context.WithCancel(ctx)
-		defer cancel()
-	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil) // wazero's watcher ends with it
 	g := guest{e: e, m: m, inv: &inv, ent: ent, mem: taskMemory{pool: &e.pool, limit: limit}, began: began}
+	if inv.Timeout > 0 {
+		g.deadline = time.AfterFunc(inv.Timeout, func() { cancel(errDeadline) })
+		defer g.deadline.Stop()
+	}
 	return g.run(ctx), nil
 }
 
@@ -92,6 +90,10 @@ type guest struct {
 	box   *box
 	began time.Time
 	ready time.Time // instantiated
+
+	deadline  *time.Timer // nil without one; counts anew from ready
+	fuelAdded int64
+	fuelLeft  wapi.MutableGlobal // nil until a metered guest has asked for the first time
 }
 
 func (g *guest) run(ctx context.Context) (out api.Outcome) {
@@ -107,6 +109,7 @@ func (g *guest) run(ctx context.Context) (out api.Outcome) {
 	out = g.outcome(ctx, err)
 	out.Receipt.InitNS = g.ready.Sub(g.began).Nanoseconds()
 	out.Receipt.RunNS = end.Sub(g.ready).Nanoseconds()
+	out.Receipt.Fuel = g.fuelUsed()
 	out.Receipt.PeakMem = api.Bytes(g.mem.peak)
 	return out
 }
@@ -131,13 +134,16 @@ func (g *guest) call(ctx context.Context) (results []uint64, err error) {
 	if g.box != nil {
 		defer g.box.close()
 	}
-	ctx = experimental.WithMemoryAllocator(ctx, &g.mem)
+	ctx = experimental.WithMemoryAllocator(context.WithValue(ctx, guestKey{}, g), &g.mem)
 	mod, err := g.e.rt.InstantiateModule(ctx, g.m.code, conf)
 	if err != nil {
 		return nil, err
 	}
 	defer mod.Close(context.WithoutCancel(ctx))
 	g.ready = g.e.cfg.Now()
+	if g.deadline != nil {
+		g.deadline.Reset(g.inv.Timeout)
+	}
 	if g.inv.Began != nil {
 		g.inv.Began()
 	}
@@ -203,8 +209,14 @@ func (g *guest) outcome(ctx context.Context, err error) api.Outcome {
 	return g.trapped(err)
 }
 
+// exitGo is how Go programs end that get no memory. Others trap, or say so in their own way.
+const exitGo = 2
+
 // exited is the outcome of a guest that left with a status other than 0.
 func (g *guest) exited(code int) api.Outcome {
+	if code == exitGo && g.mem.denied {
+		return g.outOfMemory("the module gave up after it asked for more memory")
+	}
 	if code == 0 { // a multiple of 256: the guest meant failure
 		code = 1
 	}

@@ -50,6 +50,9 @@ func (a *attempt) start() {
 
 // run takes an attempt from its blob to its outcome.
 func (sp *space) run(ctx context.Context, t *api.Task, io runner.IO) (api.Outcome, error) {
+	if ctx.Err() != nil {
+		return api.Outcome{}, errStopped
+	}
 	d := t.Spec.Module()
 	if out, err := sp.fetch(ctx, d, io); out != nil || err != nil {
 		return deref(out), stoppedOr(ctx, err)
@@ -67,6 +70,9 @@ func (sp *space) run(ctx context.Context, t *api.Task, io runner.IO) (api.Outcom
 	}
 	if err != nil {
 		return api.Outcome{}, stoppedOr(ctx, err)
+	}
+	if ctx.Err() != nil {
+		return api.Outcome{}, errStopped
 	}
 	a, err := sp.invoke(p, inv, io)
 	if err != nil {

@@ -46,7 +46,7 @@ const (
 	reconnectIn = 2 * time.Second        // a worker whose connection broke is lost after it
 	adoptWithin = 15 * time.Second       // workers of an adopted executor redial within it
 	orphansKept = time.Minute            // attempts that nobody reattaches to are ended after it
-	ackEvery    = time.Second            // results are kept by the workers for at least this long
+	ackEvery    = 5 * time.Second        // results are kept by the workers for at least this long
 	pingEvery   = 2 * time.Second
 	hungAfter   = 20 * time.Second // a worker that answers no ping is killed
 	retryLast   = time.Minute      // between two starts of an executor

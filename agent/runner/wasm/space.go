@@ -234,9 +234,6 @@ func (sp *space) close(ctx context.Context, keep bool) error {
 		conns = append(conns, sp.supervisor)
 	}
 	sp.mu.Unlock()
-	if keep {
-		sp.flushAcks()
-	}
 	var err error
 	if !keep && ex != nil {
 		err = ex.Stop(ctx)

@@ -187,17 +187,6 @@ func (sp *space) sendAcks(due map[*proc]int) {
 	}
 }
 
-// flushAcks sends all that there is to acknowledge: the agent ends in an orderly way and has written everything down.
-func (sp *space) flushAcks() {
-	all := map[*proc]int{}
-	sp.mu.Lock()
-	for _, p := range sp.procs {
-		all[p] = len(p.acks)
-	}
-	sp.mu.Unlock()
-	sp.sendAcks(all)
-}
-
 // ping asks every worker whether it is there, kills the one that has not answered for long, and ends attempts that were found
 // with a worker and that nobody has asked for.
 func (sp *space) ping() {
