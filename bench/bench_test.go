@@ -19,6 +19,7 @@ import (
 	"github.com/saki-run/saki/api"
 	"github.com/saki-run/saki/client"
 	"github.com/saki-run/saki/client/clienttest"
+	"github.com/saki-run/saki/internal/guests"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -121,6 +122,7 @@ func TestProcessPathStartsTheProgram(t *testing.T) {
 
 func TestMain(m *testing.M) {
 	if os.Getenv("SAKI_BENCH_TEST_ONCE") != "" {
+		noop, _ := guests.Module("noop")
 		if b, err := os.ReadFile(os.Args[2]); os.Args[1] != "wasm-once" || err != nil || !bytes.Equal(b, noop) {
 			os.Exit(1)
 		}

@@ -13,15 +13,8 @@ import (
 
 	"github.com/saki-run/saki/api"
 	"github.com/saki-run/saki/client"
+	"github.com/saki-run/saki/internal/guests"
 )
-
-// noop is a module with a memory of one page and a _start that returns at once.
-var noop = []byte("\x00asm\x01\x00\x00\x00" + // magic, version 1
-	"\x01\x04\x01\x60\x00\x00" + // one type: () -> ()
-	"\x03\x02\x01\x00" + // one function of it
-	"\x05\x03\x01\x00\x01" + // one memory of at least one page
-	"\x07\x13\x02\x06memory\x02\x00\x06_start\x00\x00" + // both exported
-	"\x0a\x04\x01\x02\x00\x0b") // no locals, end
 
 // taskTimeout ends a task that does not end by itself, so that the bench does.
 const taskTimeout = api.Duration(time.Minute)
@@ -33,7 +26,9 @@ const attrImage = "executor.image"
 func prepare(ctx context.Context, cfg Config) (ops []op, done func(), err error) {
 	done = func() {}
 	if cfg.Module == nil {
-		cfg.Module = noop
+		if cfg.Module, err = guests.Module("noop"); err != nil {
+			return nil, done, err
+		}
 	}
 	var nodes []api.Node
 	if slices.ContainsFunc(cfg.Paths, func(p string) bool { return p != PathProcess }) {
