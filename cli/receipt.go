@@ -40,7 +40,7 @@ func (a *app) whyEnded(t *api.Task) {
 		msg = t.Outcome.Message
 	}
 	sentence := t.Reason.Sentence()
-	if msg == "" {
+	if msg == "" || msg == sentence {
 		msg, sentence = sentence, ""
 	}
 	if msg == "" {

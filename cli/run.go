@@ -248,6 +248,9 @@ func (a *app) outputs(ctx context.Context, c *client.Client, t *api.Task, stdout
 		return err
 	}
 	for name, w := range map[string]io.Writer{"stdout": stdout, "stderr": stderr} {
+		if wroteNothing(o, name) {
+			continue
+		}
 		body, err := c.Logs(ctx, string(t.ID), client.LogOptions{Stream: name, Attempt: t.Attempt})
 		if err != nil {
 			if ctx.Err() != nil {
@@ -263,6 +266,14 @@ func (a *app) outputs(ctx context.Context, c *client.Client, t *api.Task, stdout
 		}
 	}
 	return nil
+}
+
+// wroteNothing reports whether the receipt says that a stream is empty, so that a missing log is no loss.
+func wroteNothing(o *api.Outcome, stream string) bool {
+	if stream == "stderr" {
+		return o.Receipt.StderrBytes == 0 && o.Receipt.StdoutBytes > 0
+	}
+	return o.Receipt.StdoutBytes == 0 && o.Receipt.StderrBytes > 0
 }
 
 // live shows the output of a task while it runs, until it has ended.
@@ -285,7 +296,7 @@ func (j *job) live(ctx context.Context, t *api.Task) (*api.Task, error) {
 	wg.Wait()
 	late.Stop()
 	for i, name := range []string{"stdout", "stderr"} {
-		if errs[i] == nil || ctx.Err() != nil {
+		if errs[i] == nil || ctx.Err() != nil || end.Outcome != nil && wroteNothing(end.Outcome, name) {
 			continue
 		}
 		if o := end.Outcome; o != nil && o.Inline && end.Attempt == 1 { // nothing is lost: it came with the outcome

@@ -245,7 +245,9 @@ func (a *app) explanation(w io.Writer, e *api.Explanation) {
 	s := a.style(a.env.StdoutTTY)
 	mark, id := s.warn("…"), ""
 	if t := e.Task; t != nil {
-		id = string(t.ID) + ": "
+		if !strings.Contains(e.Summary, string(t.ID)) {
+			id = string(t.ID) + ": "
+		}
 		switch t.State {
 		case api.Finished:
 			mark = s.good("✓")
