@@ -44,8 +44,9 @@ func ParseConstraint(s string) (Constraint, error) {
 
 // Check reports what is wrong with the constraint itself.
 func (c Constraint) Check() error {
-	if c.Key == "" || len(c.Key) > maxName || len(c.Values) == 0 || len(c.Values) > 100 {
-		return Errorf(CodeInvalidSpec, "constraint on %s needs a key and 1 to 100 values", Quote(c.Key))
+	if CheckName("constraint", c.Key) != nil || len(c.Values) == 0 || len(c.Values) > 100 {
+		return Errorf(CodeInvalidSpec, "constraint on %s needs the name of an attribute and 1 to 100 values", Quote(c.Key)).
+			WithHint(`for example {"key":"zone","op":"in","values":["a","b"]}`)
 	}
 	switch c.Op {
 	case Equal, NotEqual:

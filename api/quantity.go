@@ -131,7 +131,7 @@ func ParseDuration(s string) (Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil {
 		secs, ferr := strconv.ParseFloat(s, 64)
-		if ferr != nil || math.IsNaN(secs) || math.Abs(secs) > 1e10 {
+		if ferr != nil || strings.Trim(s, "-.0123456789") != "" || math.Abs(secs) > 1e9 {
 			return 0, fmt.Errorf("%s is not a duration such as 30s or 1m30s", Quote(s))
 		}
 		d = time.Duration(secs * float64(time.Second))

@@ -97,11 +97,13 @@ func parseMiB(s string) (Bytes, error) {
 
 // ParsePorts reads "[8000-8100,9000]"; the brackets may be left out.
 func ParsePorts(s string) (Ports, error) {
-	if strings.HasPrefix(s, "[") != strings.HasSuffix(s, "]") {
+	list, open := strings.CutPrefix(s, "[")
+	list, closed := strings.CutSuffix(list, "]")
+	if open != closed {
 		return nil, fmt.Errorf("%s has an unbalanced bracket", Quote(s))
 	}
 	var p Ports
-	for part := range strings.SplitSeq(strings.Trim(s, "[]"), ",") {
+	for part := range strings.SplitSeq(list, ",") {
 		if part = strings.TrimSpace(part); part == "" {
 			continue
 		}
@@ -192,7 +194,7 @@ func (p Ports) Len() int {
 
 // Take gives the n lowest ports, or nil when there are fewer.
 func (p Ports) Take(n int) []uint16 {
-	if p.Len() < n {
+	if n < 0 || p.Len() < n {
 		return nil
 	}
 	out := make([]uint16, 0, n)
