@@ -86,8 +86,34 @@ func (w walker) value(path string, t reflect.Type, depth int) error {
 			}
 		}
 		_, err = w.dec.Token()
+	default:
+		return quantity(path, t, tok)
 	}
 	return err
+}
+
+// quantity reads a number or text into a type that reads itself, such as [Bytes], only for the error: the one that
+// [json.Unmarshal] gives does not say where it was.
+func quantity(path string, t reflect.Type, tok json.Token) error {
+	if t == nil || tok == nil {
+		return nil
+	}
+	u, ok := reflect.New(t).Interface().(json.Unmarshaler)
+	if !ok {
+		return nil
+	}
+	raw, err := json.Marshal(tok)
+	if err == nil {
+		err = u.UnmarshalJSON(raw)
+	}
+	if err == nil {
+		return nil
+	}
+	code := CodeInvalidSpec
+	if strings.Contains(path, "/resources/") {
+		code = CodeInvalidResources
+	}
+	return Errorf(code, "%s: %v", path, err)
 }
 
 func (w walker) object(path string, t reflect.Type, depth int) error {

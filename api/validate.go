@@ -2,6 +2,7 @@ package api
 
 import (
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -191,7 +192,9 @@ func (s *Spec) checkFiles() error {
 
 func (s *Spec) checkResources() error {
 	r := s.Resources
-	bad := func(format string, args ...any) error { return Errorf(CodeInvalidResources, format, args...) }
+	bad := func(format string, args ...any) error {
+		return Errorf(CodeInvalidResources, format, args...).WithHint("ask for what one copy needs, or leave it out for the default")
+	}
 	switch {
 	case r.CPUs < 1 || r.CPUs > maxCPUs:
 		return bad("cpus is %s; it must be from 0.001 to %s", r.CPUs, maxCPUs)
@@ -217,20 +220,25 @@ func (s *Spec) checkPolicy() error {
 	if s.Placement != Pack && s.Placement != Spread {
 		return invalid("unknown placement %s", Quote(string(s.Placement))).WithHint("use pack or spread")
 	}
+	count := func(v int64) string { return strconv.FormatInt(v, 10) }
+	size := func(v int64) string { return Bytes(v).String() }
+	span := func(v int64) string { return Duration(v).String() }
 	for _, n := range []struct {
 		name     string
 		v, least int64
 		most     int64
+		text     func(int64) string
 	}{
-		{"count", int64(s.Count), 1, MaxCount},
-		{"retries", int64(s.Retries), 0, MaxRetries},
-		{"max_output", int64(s.MaxOutput), 0, int64(MaxMaxOutput)},
-		{"timeout", int64(s.Timeout), 0, maxQuantity * 512},
-		{"kill_grace", int64(s.KillGrace), 0, int64(Duration(3600e9))},
-		{"backoff", int64(s.Backoff), 0, int64(Duration(3600e9))},
+		{"count", int64(s.Count), 1, MaxCount, count},
+		{"retries", int64(s.Retries), 0, MaxRetries, count},
+		{"max_output", int64(s.MaxOutput), 0, int64(MaxMaxOutput), size},
+		{"timeout", int64(s.Timeout), 0, maxQuantity * 512, span},
+		{"kill_grace", int64(s.KillGrace), 0, int64(Duration(3600e9)), span},
+		{"backoff", int64(s.Backoff), 0, int64(Duration(3600e9)), span},
 	} {
 		if n.v < n.least || n.v > n.most {
-			return invalid("%s is %d; it must be from %d to %d", n.name, n.v, n.least, n.most)
+			return invalid("%s is %s; it must be from %s to %s", n.name, n.text(n.v), n.text(n.least), n.text(n.most)).
+				WithHint("leave it out for the default")
 		}
 	}
 	return nil
