@@ -38,10 +38,14 @@ var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c
 // findOutput tells where an attempt's output is: in its folder, as long as that exists.
 func (a *Agent) findOutput(id api.TaskID, n uint32) (logs.Attempt, bool) {
 	a.mu.Lock()
-	x := a.live[link.Attempt{Task: id, Number: n}]
+	at := link.Attempt{Task: id, Number: n}
+	x, o := a.live[at], a.table.Outcome(at)
 	a.mu.Unlock()
 	if x != nil {
 		return logs.Attempt{Dir: x.dir, Ended: x.ended, Outcome: x.outcome}, true
+	}
+	if o != nil && o.Inline { // it has ended, and the masters do not know yet
+		return logs.Attempt{Ended: closed, Outcome: func() *api.Outcome { return o }}, true
 	}
 	if api.CheckName("task", string(id)) != nil { // it becomes part of a path
 		return logs.Attempt{}, false

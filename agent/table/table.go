@@ -133,6 +133,14 @@ func (t *Table) Ended(a link.Attempt, o api.Outcome) bool {
 	return true
 }
 
+// Outcome gives how an attempt ended, or nil when it has not, or the master has its end already.
+func (t *Table) Outcome(a link.Attempt) *api.Outcome {
+	if x := t.attempts[keyOf(a)]; x != nil {
+		return x.outcome
+	}
+	return nil
+}
+
 // Active gives the attempts that have not ended.
 func (t *Table) Active() []link.Attempt {
 	var out []link.Attempt

@@ -112,8 +112,15 @@ func (l *logReader) attempt(t *api.Task, n uint32) error {
 	if info == nil {
 		return api.Errorf(api.CodeLogsGone, "the output of attempt %d of task %s is gone with its node", n, t.ID)
 	}
-	return l.fromAgent(info, t.ID, n)
+	err := l.fromAgent(info, t.ID, n)
+	if now := l.s.latest(t); errors.Is(err, errGone) && now.State.Terminal() && !t.State.Terminal() {
+		return l.attempt(now, n) // the agent gave the output to the masters while we asked it
+	}
+	return err
 }
+
+// errGone matches what an agent answers that does not have the output.
+var errGone = &api.Error{Code: api.CodeLogsGone}
 
 func (l *logReader) inline(o *api.Outcome) error {
 	b := o.Stdout
