@@ -95,7 +95,7 @@ func (w walker) value(path string, t reflect.Type, depth int) error {
 // quantity reads a number or text into a type that reads itself, such as [Bytes], only for the error: the one that
 // [json.Unmarshal] gives does not say where it was.
 func quantity(path string, t reflect.Type, tok json.Token) error {
-	if t == nil || tok == nil {
+	if tok == nil || !readsItself[t] {
 		return nil
 	}
 	u, ok := reflect.New(t).Interface().(json.Unmarshaler)
@@ -122,7 +122,10 @@ func (w walker) object(path string, t reflect.Type, depth int) error {
 	if t != nil {
 		switch t.Kind() {
 		case reflect.Struct:
-			fields = jsonFields(t)
+			fields = knownFields[t]
+			if fields == nil {
+				fields = jsonFields(t)
+			}
 		case reflect.Map:
 			elem = t.Elem()
 		}
@@ -134,7 +137,7 @@ func (w walker) object(path string, t reflect.Type, depth int) error {
 			return err
 		}
 		key, _ := tok.(string)
-		at := path + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+		at := path + "/" + escaped(key)
 		if seen[key] {
 			return Errorf(CodeInvalidSpec, "%s: given twice", at)
 		}
@@ -230,4 +233,34 @@ func editDistance(a, b string) int {
 		}
 	}
 	return d[len(a)][len(b)]
+}
+
+// escaped makes a key part of a JSON pointer.
+func escaped(key string) string {
+	if !strings.ContainsAny(key, "~/") {
+		return key
+	}
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+}
+
+// readsItself are the types that make a number or text into an amount.
+var readsItself = map[reflect.Type]bool{
+	reflect.TypeFor[Milli](): true, reflect.TypeFor[Bytes](): true, reflect.TypeFor[Duration](): true,
+}
+
+// knownFields are the fields of the structs in a [Spec], which are looked up for every task.
+var knownFields = fieldsBelow(reflect.TypeFor[Spec](), map[reflect.Type]map[string]reflect.Type{})
+
+func fieldsBelow(t reflect.Type, found map[reflect.Type]map[string]reflect.Type) map[reflect.Type]map[string]reflect.Type {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || found[t] != nil {
+		return found
+	}
+	found[t] = jsonFields(t)
+	for _, f := range found[t] {
+		fieldsBelow(f, found)
+	}
+	return found
 }
