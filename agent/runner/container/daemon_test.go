@@ -3,6 +3,7 @@ package container_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	types "github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
@@ -224,5 +226,50 @@ func TestAnAbsentImageIsPulled(t *testing.T) {
 	r = newRunner(t, container.Config{Docker: bad})
 	if o := run(t, r, task("x", spec(ref))); o.Reason != api.ReasonImageNotFound || !strings.Contains(o.Message, "manifest unknown") {
 		t.Errorf("a pull that fails: got %+v", o)
+	}
+}
+
+// forgetful is a daemon that learns of memory running out only after the end.
+type forgetful struct{ container.Docker }
+
+func (f forgetful) ContainerInspect(ctx context.Context, id string) (types.InspectResponse, error) {
+	c, err := f.Docker.ContainerInspect(ctx, id)
+	if err == nil {
+		c.State.OOMKilled = false
+	}
+	return c, err
+}
+
+func TestRunningOutOfMemoryIsToldFromAKillBySomebodyElse(t *testing.T) {
+	ref := need(t)
+	d, _ := docker()
+	r := newRunner(t, container.Config{Docker: forgetful{d}})
+	s := spec(ref, "memory")
+	s.Resources.Mem = 32 * api.MiB
+	if o := run(t, r, task("x", s)); o.Reason != api.ReasonMemoryLimit || o.ExitCode != 137 {
+		t.Errorf("out of memory: got %+v", o)
+	}
+
+	at := place(t)
+	done, res := make(chan struct{}), result{}
+	go func() {
+		defer close(done)
+		res.o, res.err = r.Run(t.Context(), task("y", spec(ref, "wait")), at)
+	}()
+	ready(t, at.Dir, done)
+	list, err := d.ContainerList(t.Context(), types.ListOptions{Filters: filters.NewArgs(filters.Arg("label", "saki.task=y"), filters.Arg("label", "saki.cluster=test"))})
+	if err != nil || len(list) == 0 {
+		t.Fatalf("got %v, %v", list, err)
+	}
+	for _, c := range list {
+		if strings.HasPrefix(c.Labels["saki.agent"], fmt.Sprintf("test-%d-", os.Getpid())) {
+			if err := d.ContainerKill(t.Context(), c.ID, "SIGKILL"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	<-done
+	if res.err != nil || res.o.State != api.Failed || res.o.Reason != api.ReasonSignal || res.o.Signal != 9 || res.o.ExitCode != 137 {
+		t.Errorf("killed by somebody else: got %+v, %v", res.o, res.err)
 	}
 }

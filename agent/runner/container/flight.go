@@ -7,10 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/saki-run/saki/agent/runner"
@@ -23,6 +26,9 @@ const backstop = 20 * time.Second
 
 // settle is how long a container of less than one processor is left to start; see [late].
 const settle = 250 * time.Millisecond
+
+// lateNews is how long after a container's end the daemon may still tell that it ran out of memory.
+const lateNews = 500 * time.Millisecond
 
 // drainFor is how long the last of the output may take to arrive once the container has ended.
 const drainFor = 5 * time.Second
@@ -210,6 +216,14 @@ func (f *flight) limit() {
 	})
 }
 
+// startedAnyway finds out whether a container runs, or ran, whose start the daemon did not answer.
+func (f *flight) startedAnyway(ctx context.Context) bool {
+	asking, stop := detachable(ctx, f.calls)
+	defer stop()
+	c, err := f.r.inspect(asking, f.id)
+	return err == nil && c.State.Status != "created"
+}
+
 // recover finds out what became of the container after the daemon broke the wait. A daemon that is away is waited for: not to
 // know is not to have lost.
 func (f *flight) recover(ctx context.Context, broken error) (ended bool, code int, err error) {
@@ -297,7 +311,7 @@ func (f *flight) failure(code int, bySignal bool) api.Outcome {
 	ctx, cancel := context.WithTimeout(f.calls, callFor)
 	defer cancel()
 	c, err := f.r.docker.ContainerInspect(ctx, f.id)
-	if err == nil && c.State.OOMKilled {
+	if err == nil && c.State.OOMKilled || code == api.ExitSignal+sigKill && f.ranOut(ctx) {
 		o := api.Fail(api.ReasonMemoryLimit, fmt.Sprintf("the task needed more than its %s of memory", f.t.Spec.Resources.Mem))
 		o.Signal = sigKill
 		return o
@@ -309,6 +323,23 @@ func (f *flight) failure(code int, bySignal bool) api.Outcome {
 		o.Message = fmt.Sprintf("ended by signal %d", o.Signal)
 	}
 	return o
+}
+
+// ranOut asks for the event of a container that ran out of memory. The daemon may learn of it only after the end, and does not
+// put it into the container's state then.
+func (f *flight) ranOut(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, lateNews)
+	defer cancel()
+	news, errs := f.r.docker.Events(ctx, events.ListOptions{
+		Since:   strconv.FormatInt(f.began.Unix()-1, 10), // what was, and what is still to come
+		Filters: filters.NewArgs(filters.Arg("container", f.id), filters.Arg("event", string(events.ActionOOM))),
+	})
+	select {
+	case <-news:
+		return true
+	case <-errs: // the daemon does not say, or the time is up
+		return false
+	}
 }
 
 // end completes an outcome with the output, and sees the container off behind it: first the outcome is put on the disk, for an

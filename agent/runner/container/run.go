@@ -93,14 +93,22 @@ func (r *Runner) fresh(ctx context.Context, t *api.Task, at runner.IO, id, stdin
 		return api.Outcome{}, fmt.Errorf("run task %s: attach to its container: %w", t.ID, err)
 	}
 	f.await(container.WaitConditionNextExit) // before the start, or a short task's end is missed
-	if err := r.docker.ContainerStart(f.calls, id, container.StartOptions{}); err != nil {
+	err = r.docker.ContainerStart(f.calls, id, container.StartOptions{})
+	if err != nil && !said(err) && f.startedAnyway(ctx) {
+		err = nil
+	}
+	switch {
+	case err == nil:
+	case errors.Is(context.Cause(ctx), runner.ErrDetach):
+		return api.Outcome{}, runner.ErrDetach
+	case !said(err):
 		r.removeLater(id)
-		if !said(err) {
-			return api.Outcome{}, fmt.Errorf("run task %s: start its container: %w", t.ID, err)
-		}
-		if noCommand(err) {
-			return api.Fail(api.ReasonCommandNotFound, err.Error()), nil
-		}
+		return api.Outcome{}, fmt.Errorf("run task %s: start its container: %w", t.ID, err)
+	case noCommand(err):
+		r.removeLater(id)
+		return api.Fail(api.ReasonCommandNotFound, err.Error()), nil
+	default:
+		r.removeLater(id)
 		return api.Fail(api.ReasonLaunchFailed, err.Error()), nil
 	}
 	f.began = time.Now() //nolint:forbidigo // as begun
