@@ -63,7 +63,7 @@ func (s *State) Check() error {
 func (v View) checkTask(t *api.Task) error {
 	r, _ := v.tasks.Get([]byte(t.ID))
 	_, queued := v.queues.Get(queueKey(r))
-	_, delayed := v.delayed.Get(delayKey(r))
+	_, delayed := v.delayed.Get(delayKey(t, r))
 	_, active := v.active.Get(activeKey(t.Node, t.ID))
 	_, done := v.done.Get(seqKey(r.done))
 	want := [4]bool{}

@@ -87,8 +87,8 @@ func (a *applying) removeModule(c *RemoveModule) {
 // moduleUser names a task that is not terminal and needs the module.
 func (a *applying) moduleUser(d api.Digest) (user api.TaskID) {
 	a.tasks.Root().Walk(func(_ []byte, r *record) bool {
-		if !r.State.Terminal() && r.Spec.Module() == d {
-			user = r.ID
+		if r.live != nil && r.live.Spec.Module() == d {
+			user = r.live.ID
 		}
 		return user != ""
 	})

@@ -84,14 +84,15 @@ func (v View) saveTasks(e *wire.Encoder) (err error) {
 	var job api.TaskID
 	v.order.Root().Walk(func(_ []byte, id api.TaskID) bool {
 		r, _ := v.tasks.Get([]byte(id))
-		if spec == nil || job == "" || r.Job != job {
-			spec, job = r.Spec, r.Job
+		task := *r.task()
+		if spec == nil || job == "" || task.Job != job {
+			spec, job = task.Spec, task.Job
 			if err = e.Encode(saved{Spec: spec}); err != nil {
 				return true
 			}
 		}
-		t := savedTask{Task: *r.Task, Seq: r.seq, Done: r.done}
-		t.Task.Spec = nil
+		task.Spec = nil
+		t := savedTask{Task: task, Seq: r.seq, Done: r.done}
 		_, t.Queue = v.queues.Get(queueKey(r))
 		err = e.Encode(saved{Task: &t})
 		return err != nil
@@ -164,7 +165,7 @@ func (s *State) loadTask(x *savedTask, spec *api.Spec) error {
 	if !known(t.State) {
 		return fmt.Errorf("task %s is in the unknown state %s", t.ID, api.Quote(string(t.State)))
 	}
-	r := &record{Task: &t, seq: x.Seq, shape: shapeOf(spec), done: x.Done}
+	r := newRecord(&t, record{seq: x.Seq, shape: shapeOf(spec), done: x.Done})
 	s.tasks.Insert([]byte(t.ID), r)
 	s.order.Insert(seqKey(r.seq), t.ID)
 	s.counts[stateIndex(t.State)]++
@@ -176,7 +177,7 @@ func (s *State) loadTask(x *savedTask, spec *api.Spec) error {
 	case x.Queue:
 		s.queues.Insert(queueKey(r), t.ID)
 	default:
-		s.delayed.Insert(delayKey(r), t.ID)
+		s.delayed.Insert(delayKey(&t, r), t.ID)
 	}
 	return nil
 }

@@ -16,14 +16,6 @@ import (
 	"github.com/saki-run/saki/api"
 )
 
-// record is a task and its places in the indexes.
-type record struct {
-	*api.Task
-	seq   uint64 // order of submission
-	shape uint64 // tasks of one shape fit the same nodes
-	done  uint64 // order of ending; 0 while alive
-}
-
 // keyed is what an idempotency key stands for.
 type keyed struct {
 	Task api.TaskID `json:"task"`
@@ -120,7 +112,7 @@ func pairKey(a, b uint64) []byte { return binary.BigEndian.AppendUint64(seqKey(a
 func activeKey(n api.NodeID, t api.TaskID) []byte { return []byte(string(n) + "\x00" + string(t)) }
 
 // delayKey sorts by time, then by order of submission.
-func delayKey(r *record) []byte { return pairKey(uint64(r.NotBefore.UnixNano()), r.seq) }
+func delayKey(t *api.Task, r *record) []byte { return pairKey(uint64(t.NotBefore.UnixNano()), r.seq) }
 
 func queueKey(r *record) []byte { return pairKey(r.shape, r.seq) }
 

@@ -48,7 +48,7 @@ func (a *applying) submit(c *Submit) {
 		if c.Spec.Count > 1 {
 			t.ID, t.Job = c.ID.Member(i), c.ID
 		}
-		r := &record{Task: t, seq: a.nextSeq(), shape: shape}
+		r := newRecord(t, record{seq: a.nextSeq(), shape: shape})
 		a.tasks.Insert([]byte(t.ID), r)
 		a.order.Insert(seqKey(r.seq), t.ID)
 		a.queues.Insert(queueKey(r), t.ID)
@@ -76,11 +76,11 @@ func (s *State) members(id api.TaskID) []*api.Task { return members(s.tasks.Root
 
 func members(root *iradix.Node[*record], id api.TaskID) []*api.Task {
 	if r, ok := root.Get([]byte(id)); ok {
-		return []*api.Task{r.Task}
+		return []*api.Task{r.task()}
 	}
 	var out []*api.Task
 	root.WalkPrefix([]byte(id+"-"), func(_ []byte, r *record) bool {
-		out = append(out, r.Task)
+		out = append(out, r.task())
 		return false
 	})
 	slices.SortFunc(out, func(a, b *api.Task) int { return a.Index - b.Index })
@@ -113,13 +113,15 @@ func (a *applying) wake() {
 
 // set replaces a task's value and moves it between the indexes.
 func (a *applying) set(old *record, t *api.Task) *record {
-	r := &record{Task: t, seq: old.seq, shape: old.shape, done: old.done}
-	a.unindex(old)
-	if t.State.Terminal() && r.done == 0 {
-		r.done = a.nextSeq()
+	was := old.task()
+	a.unindex(was, old)
+	places := *old
+	if t.State.Terminal() && places.done == 0 {
+		places.done = a.nextSeq()
 	}
+	r := newRecord(t, places)
 	a.tasks.Insert([]byte(t.ID), r)
-	a.counts[stateIndex(old.State)]--
+	a.counts[stateIndex(was.State)]--
 	a.counts[stateIndex(t.State)]++
 	switch {
 	case t.State.Terminal():
@@ -127,30 +129,30 @@ func (a *applying) set(old *record, t *api.Task) *record {
 	case t.Active():
 		a.active.Insert(activeKey(t.Node, t.ID), struct{}{})
 	case t.NotBefore.After(a.now):
-		a.delayed.Insert(delayKey(r), t.ID)
+		a.delayed.Insert(delayKey(t, r), t.ID)
 	default:
 		a.queues.Insert(queueKey(r), t.ID)
 	}
 	return r
 }
 
-func (a *applying) unindex(r *record) {
+func (a *applying) unindex(t *api.Task, r *record) {
 	switch {
-	case r.State.Terminal():
+	case t.State.Terminal():
 		a.done.Delete(seqKey(r.done))
-	case r.Active():
-		a.active.Delete(activeKey(r.Node, r.ID))
+	case t.Active():
+		a.active.Delete(activeKey(t.Node, t.ID))
 	default:
 		a.queues.Delete(queueKey(r))
-		if !r.NotBefore.IsZero() {
-			a.delayed.Delete(delayKey(r))
+		if !t.NotBefore.IsZero() {
+			a.delayed.Delete(delayKey(t, r))
 		}
 	}
 }
 
 func (a *applying) place(c *Place) {
 	r, ok := a.tasks.Get([]byte(c.Task))
-	if !ok || r.State != api.Pending {
+	if !ok || r.live == nil || r.live.State != api.Pending {
 		a.emit(Event{Type: Ignored})
 		return
 	}
@@ -159,7 +161,7 @@ func (a *applying) place(c *Place) {
 		a.reject(api.CodeConflict, "node %s is not ready", c.Node)
 		return
 	}
-	t := *r.Task
+	t := *r.live
 	t.Ports = c.Ports
 	used := n.Used.Add(t.Holds())
 	if n.Total.Sub(used).Negative() || !n.Total.Ports.Minus(n.Used.Ports).Contains(api.PortsOf(c.Ports...)) {
@@ -186,30 +188,30 @@ func (a *applying) release(t *api.Task) {
 
 func (a *applying) report(c *Report) {
 	r, ok := a.tasks.Get([]byte(c.Task))
-	if !ok || !r.Active() || r.Attempt != c.Attempt || r.Node != c.Node {
+	if !ok || r.live == nil || !r.live.Active() || r.live.Attempt != c.Attempt || r.live.Node != c.Node {
 		a.emit(Event{Type: Ignored})
 		return
 	}
 	if c.Outcome == nil {
-		if r.State == api.Running {
+		if r.live.State == api.Running {
 			a.emit(Event{Type: Ignored})
 			return
 		}
-		t := *r.Task
+		t := *r.live
 		t.State, t.StartedAt = api.Running, a.now
 		a.set(r, &t)
 		a.emit(Event{Type: api.EventTaskRunning, Task: &t})
 		return
 	}
 	o := *c.Outcome
-	o.Receipt.Node = r.NodeName
-	o.Receipt.QueueNS = int64(r.PlacedAt.Sub(r.Submitted))
+	o.Receipt.Node = r.live.NodeName
+	o.Receipt.QueueNS = int64(r.live.PlacedAt.Sub(r.live.Submitted))
 	a.ended(r, &o)
 }
 
 // ended takes in the outcome of the current attempt: the task ends or, where its policy says so, waits for the next attempt.
 func (a *applying) ended(r *record, o *api.Outcome) {
-	t := *r.Task
+	t := *r.live
 	a.release(&t)
 	t.Outcome = o
 	wait, again := nextAttempt(&t, o)
@@ -286,11 +288,12 @@ func (a *applying) kill(c *Kill) {
 		a.reject(api.CodeNotFound, "there is no task %s", c.Task)
 		return
 	}
-	if r.State.Terminal() || r.Kill != nil && (r.Kill.Force || !c.Force) {
-		a.emit(Event{Type: Ignored, Task: r.Task})
+	old := r.task()
+	if old.State.Terminal() || old.Kill != nil && (old.Kill.Force || !c.Force) {
+		a.emit(Event{Type: Ignored, Task: old})
 		return
 	}
-	t := *r.Task
+	t := *old
 	t.Kill = &api.Kill{Reason: c.Reason, Force: c.Force, At: a.now}
 	if t.Active() {
 		a.set(r, &t)
@@ -306,15 +309,16 @@ func (a *applying) kill(c *Kill) {
 func (a *applying) forget(c *Forget) {
 	for _, id := range c.Tasks {
 		r, ok := a.tasks.Get([]byte(id))
-		if !ok || !r.State.Terminal() {
+		if !ok || r.live != nil {
 			continue
 		}
-		a.unindex(r)
+		t := r.task()
+		a.unindex(t, r)
 		a.tasks.Delete([]byte(id))
 		a.order.Delete(seqKey(r.seq))
-		a.counts[stateIndex(r.State)]--
-		if r.Key != "" && (r.Job == "" || len(a.members(r.Job)) == 0) {
-			a.keys.Delete([]byte(r.Key))
+		a.counts[stateIndex(t.State)]--
+		if t.Key != "" && (t.Job == "" || len(a.members(t.Job)) == 0) {
+			a.keys.Delete([]byte(t.Key))
 		}
 	}
 	for _, d := range c.Blobs {

@@ -26,7 +26,7 @@ func (v View) Task(id api.TaskID) *api.Task {
 	if !ok {
 		return nil
 	}
-	return r.Task
+	return r.task()
 }
 
 // Members gives the tasks of an array, or the one task of the id, in the order of their index.
@@ -46,7 +46,7 @@ func (v View) FindTask(s string) (*api.Task, error) {
 	}
 	var found []*api.Task
 	v.tasks.Root().WalkPrefix([]byte(s), func(_ []byte, r *record) bool {
-		found = append(found, r.Task)
+		found = append(found, r.task())
 		return len(found) > 1
 	})
 	switch {
