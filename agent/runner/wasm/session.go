@@ -19,6 +19,7 @@ import (
 type proc struct {
 	name        string
 	incarnation string
+	pid         int // as it sees it itself: of use where no container is between
 	engine      string
 	conn        *wire.Conn // nil while the connection is broken
 	loaded      map[api.Digest]bool
@@ -194,7 +195,7 @@ func (sp *space) register(c *wire.Conn, h *protocol.Hello) *proc {
 	}
 	if p == nil {
 		p = &proc{
-			name: h.Name, incarnation: h.Incarnation, engine: h.Engine, connected: now,
+			name: h.Name, incarnation: h.Incarnation, pid: h.PID, engine: h.Engine, connected: now,
 			loaded: map[api.Digest]bool{}, attempts: map[protocol.Key]*attempt{}, orphans: map[protocol.Key]bool{},
 			expected: map[protocol.Key]bool{}, results: map[protocol.Key]*api.Outcome{},
 		}

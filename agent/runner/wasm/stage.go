@@ -3,6 +3,7 @@ package wasm
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +45,7 @@ func (sp *space) putModule(d api.Digest, from string) error {
 	to := filepath.Join(sp.path(protocol.Modules), d.Hex()+".wasm")
 	if _, err := os.Stat(to); errors.Is(err, fs.ErrNotExist) {
 		// Not a link: what runs in the executor could write to it.
-		if err := sp.copyModule(from, to); err != nil {
+		if err := sp.copyModule(d, from, to); err != nil {
 			return fmt.Errorf("put module %s: %w", d.Short(), err)
 		}
 	} else if err != nil {
@@ -56,7 +57,7 @@ func (sp *space) putModule(d api.Digest, from string) error {
 	return nil
 }
 
-func (sp *space) copyModule(from, to string) error {
+func (sp *space) copyModule(d api.Digest, from, to string) error {
 	src, err := os.Open(from)
 	if err != nil {
 		return err
@@ -67,7 +68,11 @@ func (sp *space) copyModule(from, to string) error {
 		return err
 	}
 	defer os.Remove(tmp.Name())
-	_, err = io.Copy(tmp, src)
+	sum := sha256.New()
+	_, err = io.Copy(io.MultiWriter(tmp, sum), src)
+	if got := api.DigestOf([32]byte(sum.Sum(nil))); err == nil && got != d {
+		err = fmt.Errorf("%s holds %s", from, got.Short())
+	}
 	if err = errors.Join(err, tmp.Chmod(0o444), tmp.Close(), sp.give(tmp.Name())); err != nil {
 		return err
 	}

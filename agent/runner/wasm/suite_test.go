@@ -19,24 +19,29 @@ func TestTheSuiteOfAllRunners(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a Go program is built for wasm, which takes seconds")
 	}
-	guest := buildGuest(t)
-	module := api.DigestOf(sha256.Sum256(guest))
-	roots := map[string]*Runner{} // the last runner of each test
+	path, module := buildGuest(t)
+	root := t.TempDir() // of all: what is compiled once stays in it
+	var last *Runner
 	runnertest.Run(t, runnertest.Harness{
-		Wait:  time.Minute,
-		Blobs: map[api.Digest][]byte{module: guest},
+		Wait: time.Minute,
 		New: func(t *testing.T) runner.Runner {
 			// An agent that starts again does so when the one before it has ended, which leaves everything running.
-			root := rootOf(t)
-			if old := roots[root]; old != nil {
-				_ = old.Close(context.Background(), true)
+			if last != nil {
+				_ = last.Close(context.Background(), true)
 			}
 			r, err := New(Config{Root: root, Log: testLog(), Launcher: processes(root)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			roots[root] = r
-			t.Cleanup(func() { _ = r.Close(context.Background(), roots[root] != r) })
+			last = r
+			sp, err := r.space(api.DefaultNamespace)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := sp.putModule(module, path); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = r.Close(context.Background(), last != r) })
 			return r
 		},
 		Task: func(b runnertest.Behaviour) *api.Spec {
@@ -51,14 +56,6 @@ func TestTheSuiteOfAllRunners(t *testing.T) {
 			return s
 		},
 	})
-}
-
-// rootOf gives one folder to all runners of a test.
-func rootOf(t *testing.T) string {
-	sum := sha256.Sum256([]byte(t.Name()))
-	root := filepath.Join(os.TempDir(), "saki-suite-"+strconv.Itoa(os.Getpid())+"-"+api.DigestOf(sum).Short())
-	t.Cleanup(func() { _ = os.RemoveAll(root) })
-	return root
 }
 
 // arguments are what makes the guest behave; nil for what no wasm guest can do, which is to hear of a signal.
@@ -88,7 +85,7 @@ func arguments(b runnertest.Behaviour) []string {
 	return nil
 }
 
-func buildGuest(t *testing.T) []byte {
+func buildGuest(t *testing.T) (path string, d api.Digest) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "guest.wasm")
 	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, "./testdata/guest")
@@ -100,5 +97,5 @@ func buildGuest(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return out, api.DigestOf(sha256.Sum256(b))
 }
