@@ -27,8 +27,11 @@ const (
 	compileMem    = 8 << 30 // address space, of which the Go runtime reserves a good part without using it
 )
 
-// exitRefused is how the compiling process says that the module is at fault; the reason is its last line.
-const exitRefused = 3
+// How the compiling process says that the module is at fault, with the reason as its last line, and that something else is.
+const (
+	exitRefused = 3
+	exitTrouble = 1
+)
 
 // doneDir holds the marks of modules that were compiled. It has another name when the native code of old is of no use.
 var doneDir = fmt.Sprintf("done-%s-meter%d", engine.Version, wasm.MeterVersion)
@@ -44,7 +47,7 @@ func Compiler(dir string) func(ctx context.Context, path string) error {
 		if _, err := os.Stat(mark); err == nil {
 			return nil
 		}
-		if err := compileApart(ctx, dir, path); err != nil {
+		if err := compileApart(ctx, dir, path, compileMem); err != nil {
 			return err
 		}
 		if err := os.MkdirAll(filepath.Dir(mark), 0o700); err != nil {
@@ -54,11 +57,12 @@ func Compiler(dir string) func(ctx context.Context, path string) error {
 	}
 }
 
-func compileApart(ctx context.Context, dir, path string) error {
+// compileApart compiles in a process that may have mem bytes of address space.
+func compileApart(ctx context.Context, dir, path string, mem int64) error {
 	ctx, cancel := context.WithTimeout(ctx, compileWithin)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", "executor", "compile",
-		"--dir", dir, "--module", path, "--memory", strconv.Itoa(compileMem))
+		"--dir", dir, "--module", path, "--memory", strconv.FormatInt(mem, 10))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	err := cmd.Run()
@@ -68,15 +72,17 @@ func compileApart(ctx context.Context, dir, path string) error {
 		return nil
 	case ctx.Err() != nil:
 		return &engine.Refusal{Reason: api.ReasonCompileLimit, Message: fmt.Sprintf("compiling the module took longer than %s", compileWithin)}
-	case cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == exitRefused:
+	case cmd.ProcessState == nil || cmd.ProcessState.ExitCode() == exitTrouble:
+		return fmt.Errorf("compile module: %w: %s", err, last)
+	case cmd.ProcessState.ExitCode() == exitRefused:
 		return &engine.Refusal{Reason: api.ReasonModuleRefused, Message: last}
 	case strings.Contains(stderr.String(), "out of memory") || strings.Contains(stderr.String(), "cannot allocate memory"):
 		return &engine.Refusal{Reason: api.ReasonCompileLimit, Message: "compiling the module took too much memory"}
 	}
-	if _, ok := errors.AsType[*exec.ExitError](err); ok {
-		return &engine.Refusal{Reason: api.ReasonCompileLimit, Message: fmt.Sprintf("the compiler died on the module (%v): %s", err, firstLine(stderr.String()))}
+	return &engine.Refusal{
+		Reason:  api.ReasonCompileLimit,
+		Message: fmt.Sprintf("the compiler died on the module (%v): %s", err, firstLine(stderr.String())),
 	}
-	return fmt.Errorf("compile module: %w", err)
 }
 
 func lastLine(s string) string {
