@@ -58,7 +58,7 @@ func Run(ctx context.Context, cfg Config) error {
 		cfg.Command = WorkerCommand
 	}
 	if cfg.Now == nil {
-		cfg.Now = time.Now
+		cfg.Now = time.Now //nolint:forbidigo // the default of the clock that is passed in
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

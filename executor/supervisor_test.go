@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/saki-run/saki/api"
 	"github.com/saki-run/saki/executor/engine"
@@ -195,20 +196,15 @@ func TestTheCompilerApart(t *testing.T) {
 	} else if _, ok := errors.AsType[*engine.Refusal](err); ok {
 		t.Errorf("a module that is not there is refused: %v", err)
 	}
-	for _, c := range []struct {
-		name, wasm string
-		mem        int64
-		want       api.Reason
-	}{
-		{"no module", "no wasm", compileMem, api.ReasonModuleRefused},
-		{"a compiler that runs out of memory", "\x00asm\x01\x00\x00\x00", 64 << 20, api.ReasonCompileLimit},
-	} {
-		if err := os.WriteFile(path, []byte(c.wasm), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		err := compileApart(t.Context(), dir, path, c.mem)
-		if r, ok := errors.AsType[*engine.Refusal](err); !ok || r.Reason != c.want {
-			t.Errorf("%s: got %v", c.name, err)
+	if err := os.WriteFile(path, []byte("no wasm"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	late, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	for want, ctx := range map[api.Reason]context.Context{api.ReasonModuleRefused: t.Context(), api.ReasonCompileLimit: late} {
+		err := compileApart(ctx, dir, path, compileMem)
+		if r, ok := errors.AsType[*engine.Refusal](err); !ok || r.Reason != want {
+			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 	if err := os.WriteFile(path, []byte("\x00asm\x01\x00\x00\x00"), 0o600); err != nil {

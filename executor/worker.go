@@ -50,10 +50,9 @@ type WorkerConfig struct {
 
 // worker runs what an agent asks for. All that it knows outlives its connections.
 type worker struct {
-	cfg   WorkerConfig
-	log   *slog.Logger
-	eng   *engine.Engine
-	token string
+	cfg WorkerConfig
+	log *slog.Logger
+	eng *engine.Engine
 
 	active atomic.Bool   // the housekeeper is awake
 	wake   chan struct{} // wakes it

@@ -139,8 +139,11 @@ func openFlags(flag expsys.Oflag) int {
 		from expsys.Oflag
 		to   int
 	}{
-		{expsys.O_APPEND, os.O_APPEND}, {expsys.O_CREAT, os.O_CREATE}, {expsys.O_EXCL, os.O_EXCL},
-		{expsys.O_TRUNC, os.O_TRUNC}, {expsys.O_SYNC | expsys.O_DSYNC | expsys.O_RSYNC, os.O_SYNC},
+		{expsys.O_APPEND, os.O_APPEND},
+		{expsys.O_CREAT, os.O_CREATE},
+		{expsys.O_EXCL, os.O_EXCL},
+		{expsys.O_TRUNC, os.O_TRUNC},
+		{expsys.O_SYNC | expsys.O_DSYNC | expsys.O_RSYNC, os.O_SYNC},
 	} {
 		if flag&m.from != 0 {
 			out |= m.to

@@ -82,7 +82,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		cfg.PoolBytes = 64 << 20
 	}
 	if cfg.Now == nil {
-		cfg.Now = time.Now
+		cfg.Now = time.Now //nolint:forbidigo // the default of the clock that is passed in
 	}
 	e := &Engine{cfg: cfg, kind: cfg.Kind, loaded: map[api.Digest]*module{}, pool: pool{max: cfg.PoolBytes}}
 	if e.kind == "" {

@@ -42,10 +42,12 @@ type guestKey struct{}
 // yield is what metered guests call when their fuel is used up: to be stopped, or to let others run and go on.
 func yield(ctx context.Context, mod wapi.Module, _ []uint64) {
 	stopIfDone(ctx)
-	runtime.Gosched()
 	g, ok := ctx.Value(guestKey{}).(*guest)
 	if !ok {
 		return
+	}
+	if g.fuelLeft != nil { // the very first thing a guest does is to ask; most never do again
+		runtime.Gosched()
 	}
 	if fuel, ok := mod.ExportedGlobal(wasm.DefaultFuelGlobal).(wapi.MutableGlobal); ok {
 		left := int64(fuel.Get())

@@ -12,14 +12,18 @@ import (
 )
 
 var samples = []Message{
-	&Hello{Version: Version, Role: Worker, Token: "t", Name: "w1", Incarnation: "i", PID: 7, Engine: "compiler",
-		Loaded: []api.Digest{"sha256:00"}, Running: []Key{{"a", 1}}, Ended: []Key{{"b", 2}}},
+	&Hello{
+		Version: Version, Role: Worker, Token: "t", Name: "w1", Incarnation: "i", PID: 7, Engine: "compiler",
+		Loaded: []api.Digest{"sha256:00"}, Running: []Key{{"a", 1}}, Ended: []Key{{"b", 2}},
+	},
 	&Welcome{},
 	&Refused{Why: "wrong token", Exit: true},
 	&Load{Digest: "sha256:00"},
 	&Loaded{Digest: "sha256:00", Reason: api.ReasonModuleRefused, Message: "no", TookNS: 3},
-	&Invoke{Key: Key{"abc", 3}, Digest: "sha256:00", Name: "n", Func: "f", Args: []string{"1"}, Env: map[string]string{"A": "b"},
-		Stdin: []byte("in"), Dir: "tasks/abc.3", Mem: 1 << 26, Timeout: 5, MaxOutput: 6},
+	&Invoke{
+		Key: Key{"abc", 3}, Digest: "sha256:00", Name: "n", Func: "f", Args: []string{"1"}, Env: map[string]string{"A": "b"},
+		Stdin: []byte("in"), Dir: "tasks/abc.3", Mem: 1 << 26, Timeout: 5, MaxOutput: 6,
+	},
 	&Started{Key{"abc", 3}},
 	&Result{Key{"abc", 3}, api.Outcome{State: api.Finished, Stdout: []byte("hi"), Inline: true}},
 	&Ack{Keys: []Key{{"abc", 3}}},

@@ -81,7 +81,7 @@ func New(cfg Config) (*Runner, error) {
 		cfg.RegistrationTimeout = time.Minute
 	}
 	if cfg.Now == nil {
-		cfg.Now = time.Now
+		cfg.Now = time.Now //nolint:forbidigo // the default of the clock that is passed in
 	}
 	r := &Runner{cfg: cfg, spaces: map[string]*space{}}
 	r.ctx, r.end = context.WithCancel(context.Background())
@@ -172,7 +172,7 @@ func settle(ctx context.Context, out api.Outcome, err error, took time.Duration)
 	case detach && err != nil:
 		return api.Outcome{}, runner.ErrDetach
 	case errors.Is(err, errStopped):
-		out, err = runner.KilledOutcome(stop, sigkill), nil
+		out = runner.KilledOutcome(stop, sigkill)
 		out.Inline = true
 	case err != nil:
 		return api.Outcome{}, err
@@ -230,7 +230,8 @@ func (r *Runner) Modules(ns string) []api.Digest {
 	return sp.modules()
 }
 
-// Load puts a module into the namespace's executor before a task asks for it. path is a verified local copy.
+// Load puts a module into the namespace's executor before a task asks for it, and waits until it is compiled. path is a local
+// copy. The error says why the module is refused.
 func (r *Runner) Load(ctx context.Context, ns string, d api.Digest, path string) error {
 	sp, err := r.space(ns)
 	if err != nil {

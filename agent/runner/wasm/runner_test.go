@@ -266,6 +266,25 @@ func TestAWarmTaskCostsLittle(t *testing.T) {
 	}
 }
 
+func TestAModuleThatWasLoadedAheadIsWarm(t *testing.T) {
+	b := newBench(t)
+	task := b.task("hello")
+	d := task.Spec.Module()
+	if err := b.Load(t.Context(), "default", d, filepath.Join(b.blobs, d.Hex())); err != nil {
+		t.Fatal(err)
+	}
+	if out := b.run(task); !out.Receipt.Warm {
+		t.Errorf("got %+v", out.Receipt)
+	}
+	bad := b.push(bomb)
+	if err := b.Load(t.Context(), "default", bad, filepath.Join(b.blobs, bad.Hex())); err == nil || !strings.Contains(err.Error(), "globals") {
+		t.Errorf("got %v, want why it is refused", err)
+	}
+	if err := b.Load(t.Context(), "default", d, filepath.Join(b.blobs, bad.Hex())); err != nil {
+		t.Errorf("a module that is there was copied again: %v", err)
+	}
+}
+
 func TestAModuleThatNobodyHas(t *testing.T) {
 	b := newBench(t)
 	task := b.task("noop")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -337,6 +338,7 @@ func (sp *space) handle(p *proc, m protocol.Message) {
 			p.loaded[m.Digest] = true
 		} else {
 			sp.log.Info("module is refused", "module", m.Digest.Short(), "reason", m.Reason, "why", m.Message)
+			sp.refusals[m.Digest] = fmt.Errorf("load %s: %s", m.Digest.Short(), m.Message)
 		}
 		sp.changedLocked()
 	}
@@ -352,11 +354,4 @@ func (sp *space) spreadLocked(d api.Digest) {
 	}
 }
 
-func (p *proc) acked(k protocol.Key) bool {
-	for _, a := range p.acks {
-		if a == k {
-			return true
-		}
-	}
-	return false
-}
+func (p *proc) acked(k protocol.Key) bool { return slices.Contains(p.acks, k) }

@@ -41,10 +41,11 @@ type space struct {
 	supervisor *wire.Conn
 	alive      map[string]bool // incarnations that the supervisor had when it connected; nil before
 	executor   launch.Executor
-	since      time.Time // of the executor; zero while it is being started
-	launchErr  error     // of the last start
-	refused    error     // why workers were turned away
-	held       map[api.Digest]bool
+	since      time.Time            // of the executor; zero while it is being started
+	launchErr  error                // of the last start
+	refused    error                // why workers were turned away
+	held       map[api.Digest]bool  // lie in the folder
+	refusals   map[api.Digest]error // of modules that were to be loaded ahead
 	closed     bool
 }
 
@@ -53,6 +54,7 @@ func newSpace(ctx context.Context, cfg Config, ns string) (*space, error) {
 	sp := &space{
 		cfg: cfg, ns: ns, dir: filepath.Join(cfg.Root, ns), log: cfg.Log.With("namespace", ns),
 		changed: make(chan struct{}), dead: map[string]bool{}, held: map[api.Digest]bool{},
+		refusals: map[api.Digest]error{},
 	}
 	if err := sp.makeFolders(); err != nil {
 		return nil, err

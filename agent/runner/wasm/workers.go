@@ -109,12 +109,14 @@ func (sp *space) find(ctx context.Context, incarnation string) (*proc, error) {
 	}
 }
 
-// preload has every connected worker load a module and waits until the ones in use have it.
+// preload has every connected worker load a module, and waits until one in use holds it. The error says why it is refused.
 func (sp *space) preload(ctx context.Context, d api.Digest) error {
-	if _, _, err := sp.pick(ctx, d); err != nil {
+	p, _, err := sp.pick(ctx, d)
+	if err != nil {
 		return err
 	}
 	sp.mu.Lock()
+	delete(sp.refusals, d)
 	conns := sp.connsLocked(func(p *proc) bool { return !p.loaded[d] })
 	sp.mu.Unlock()
 	for _, c := range conns {
@@ -122,7 +124,24 @@ func (sp *space) preload(ctx context.Context, d api.Digest) error {
 			return fmt.Errorf("load %s: %w", d.Short(), err)
 		}
 	}
-	return nil
+	for {
+		sp.mu.Lock()
+		changed, held, refused, gone := sp.changed, p.loaded[d], sp.refusals[d], sp.dead[p.incarnation]
+		sp.mu.Unlock()
+		switch {
+		case held:
+			return nil
+		case refused != nil:
+			return refused
+		case gone:
+			return fmt.Errorf("load %s: worker %s went away", d.Short(), p.name)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("load %s: %w", d.Short(), context.Cause(ctx))
+		}
+	}
 }
 
 func (sp *space) connsLocked(want func(*proc) bool) []*wire.Conn {
