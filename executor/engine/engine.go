@@ -154,7 +154,7 @@ var Probe = sync.OnceValue(func() (k Kind) {
 	}()
 	ctx := context.Background()
 	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler())
-	defer rt.Close(ctx)
+	defer func() { _ = rt.Close(ctx) }()
 	mod, err := rt.Instantiate(ctx, probeModule)
 	if err != nil {
 		return Interpreter

@@ -139,7 +139,7 @@ func (g *guest) call(ctx context.Context) (results []uint64, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer mod.Close(context.WithoutCancel(ctx))
+	defer func() { _ = mod.Close(context.WithoutCancel(ctx)) }()
 	g.ready = g.e.cfg.Now()
 	if g.deadline != nil {
 		g.deadline.Reset(g.inv.Timeout)

@@ -34,7 +34,7 @@ func listen(dir, name string) (*net.UnixListener, error) {
 	}
 	ln.SetUnlinkOnClose(false)
 	if err := os.Chmod(path, 0o600); err != nil {
-		ln.Close()
+		_ = ln.Close()
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	return ln, nil

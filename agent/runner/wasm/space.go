@@ -67,7 +67,7 @@ func newSpace(ctx context.Context, cfg Config, ns string) (*space, error) {
 		return nil, err
 	}
 	if err := sp.give(sp.path(protocol.Socket)); err != nil {
-		ln.Close()
+		_ = ln.Close()
 		return nil, err
 	}
 	sp.ln = ln
@@ -241,8 +241,8 @@ func (sp *space) close(ctx context.Context, keep bool) error {
 		err = ex.Stop(ctx)
 	}
 	sp.stop()
-	sp.ln.Close()
-	defer sp.root.Close()
+	_ = sp.ln.Close()
+	defer func() { _ = sp.root.Close() }()
 	for _, c := range conns {
 		c.Close()
 	}

@@ -67,7 +67,7 @@ func (sp *space) copyModule(d api.Digest, from, to string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }()
 	sum := sha256.New()
 	_, err = io.Copy(io.MultiWriter(tmp, sum), src)
 	if got := api.DigestOf([32]byte(sum.Sum(nil))); err == nil && got != d {
@@ -104,7 +104,7 @@ func (sp *space) stage(ctx context.Context, s *api.Spec, rio runner.IO, inv *pro
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	if s.StdinBlob != "" {
 		if err := sp.stageBlob(ctx, root, rio, protocol.StdinTmp, s.StdinBlob, 0o400); err != nil {
 			return fmt.Errorf("stdin: %w", err)

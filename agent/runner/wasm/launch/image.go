@@ -31,7 +31,7 @@ func checkStatic(path string) error {
 	if err != nil {
 		return fmt.Errorf("%s cannot run in a container: it is no Linux program (%s); %s: %w", path, runtime.GOOS, fix, ErrUnsuitable)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
 			return fmt.Errorf("%s cannot run in an empty container: it is linked to shared libraries; %s: %w", path, fix, ErrUnsuitable)
@@ -84,7 +84,7 @@ func hashFile(path string) (string, error) {
 func (d *Docker) importImage(ctx context.Context) error {
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(writeImage(w, d.cfg.Exe)) }()
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	answer, err := d.cli.ImageImport(ctx, image.ImportSource{Source: r, SourceName: "-"}, repository,
 		image.ImportOptions{Tag: d.hash, Message: "saki executor"})
 	if err != nil {

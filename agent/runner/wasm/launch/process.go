@@ -212,7 +212,7 @@ func watch(dir string, rec record, adopted bool) *process {
 		return p
 	}
 	go func() {
-		defer unix.Close(fd)
+		defer func() { _ = unix.Close(fd) }()
 		for ctx.Err() == nil {
 			const every = 200 // milliseconds between looks at ctx
 			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
