@@ -165,6 +165,24 @@ func TestAKilledContainerLosesItsTasksAndIsReplaced(t *testing.T) {
 	}
 }
 
+func TestAContainerThatIsStoppedIsReplacedAtOnce(t *testing.T) {
+	d := newDocker(t)
+	d.run(d.task("hello"))
+	sp, err := d.space("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp.restart(t.Context(), "a test")
+	if out := d.run(d.task("hello")); out.State != api.Finished {
+		t.Errorf("afterwards: %+v", out)
+	}
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if sp.launchErr != nil {
+		t.Error(sp.launchErr)
+	}
+}
+
 func TestContainersOutliveTheAgent(t *testing.T) {
 	d := newDocker(t)
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -413,6 +413,30 @@ func (b *bench) reserve() string {
 	}
 }
 
+func TestATaskWaitsForTheNextWorkerWhenAllAreGone(t *testing.T) {
+	b := newBench(t)
+	b.run(b.task("hello"))
+	b.reserve()
+	sp, err := b.space("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp.mu.Lock()
+	sp.since = sp.since.Add(-time.Hour) // the executor has been up for long
+	for _, p := range sp.procs {
+		if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, p := range append([]*proc(nil), sp.procs...) {
+		sp.loseLocked(p, api.ReasonWorkerLost, "killed")
+	}
+	sp.mu.Unlock()
+	if out := b.run(b.task("hello")); out.State != api.Finished {
+		t.Errorf("got %+v", out)
+	}
+}
+
 func TestADeadExecutorIsStartedAgain(t *testing.T) {
 	b := newBench(t)
 	_, done := b.begin(t.Context(), b.task("sleep", "60000"))

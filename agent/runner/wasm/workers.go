@@ -18,6 +18,7 @@ var errSilent = errors.New("the executor did not register in time")
 // pick gives the worker for a task: of those in use the one that holds the module and has least to do. It waits for an executor
 // that is being started, and tells whether it had to.
 func (sp *space) pick(ctx context.Context, d api.Digest) (p *proc, waited bool, err error) {
+	asked := sp.cfg.Now()
 	for {
 		sp.mu.Lock()
 		p = sp.bestLocked(d)
@@ -33,6 +34,9 @@ func (sp *space) pick(ctx context.Context, d api.Digest) (p *proc, waited bool, 
 		var silent <-chan time.Time // while the executor itself is being started, there is no limit
 		var t *time.Timer
 		if !since.IsZero() {
+			if since.Before(asked) { // it was up before: its workers are being replaced
+				since = asked
+			}
 			t = time.NewTimer(since.Add(sp.cfg.RegistrationTimeout).Sub(sp.cfg.Now()))
 			silent = t.C
 		}

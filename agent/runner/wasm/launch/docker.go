@@ -164,26 +164,36 @@ func (d *Docker) Ensure(ctx context.Context, s Space) (Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := d.adopt(ctx, s.Namespace, conf.Labels)
-	if err != nil {
-		return nil, err
-	}
-	if id != "" {
-		return d.watch(id, true), nil
-	}
-	name := d.containerName(s.Namespace)
-	made, err := d.cli.ContainerCreate(ctx, conf, host, nil, nil, name)
-	if err != nil {
-		if errdefs.IsConflict(err) {
+	// The one before it may be on its way out: it is not listed any longer and still has the name.
+	const tries, pause = 30, 100 * time.Millisecond
+	for try := 1; ; try++ {
+		id, err := d.adopt(ctx, s.Namespace, conf.Labels)
+		if err != nil {
+			return nil, err
+		}
+		if id != "" {
+			return d.watch(id, true), nil
+		}
+		name := d.containerName(s.Namespace)
+		made, err := d.cli.ContainerCreate(ctx, conf, host, nil, nil, name)
+		switch {
+		case err == nil:
+			if err := d.cli.ContainerStart(ctx, made.ID, container.StartOptions{}); err != nil {
+				d.remove(made.ID)
+				return nil, fmt.Errorf("start executor container: %w", err)
+			}
+			return d.watch(made.ID, false), nil
+		case !errdefs.IsConflict(err):
+			return nil, fmt.Errorf("create executor container: %w", err)
+		case try == tries:
 			return nil, fmt.Errorf("another container has the name %s; remove it: docker rm -f %s", name, name)
 		}
-		return nil, fmt.Errorf("create executor container: %w", err)
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(pause):
+		}
 	}
-	if err := d.cli.ContainerStart(ctx, made.ID, container.StartOptions{}); err != nil {
-		d.remove(made.ID)
-		return nil, fmt.Errorf("start executor container: %w", err)
-	}
-	return d.watch(made.ID, false), nil
 }
 
 // adopt gives the container of the namespace that runs and is as wanted. All others are removed.
@@ -199,7 +209,8 @@ func (d *Docker) adopt(ctx context.Context, ns string, want map[string]string) (
 			continue
 		}
 		d.cfg.Log.Info("executor container is replaced", "namespace", ns, "container", c.ID[:12], "state", c.State, "same", same)
-		if err := d.cli.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true}); err != nil && !errdefs.IsNotFound(err) {
+		err := d.cli.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
+		if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) { // somebody else is at it
 			return "", fmt.Errorf("remove old executor container: %w", err)
 		}
 	}
