@@ -257,6 +257,23 @@ func (r *Runner) Close(ctx context.Context, keep bool) error {
 	for _, sp := range all {
 		sp.wg.Wait()
 	}
+	if !keep {
+		errs = append(errs, r.sweep(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// sweep ends the executors that were left by an earlier agent process and that this one had not taken over yet.
+func (r *Runner) sweep(ctx context.Context) error {
+	left, err := r.cfg.Launcher.Running(ctx)
+	errs := []error{err}
+	for _, ns := range left {
+		ex, err := r.cfg.Launcher.Ensure(ctx, launch.Space{Namespace: ns, Dir: filepath.Join(r.cfg.Root, ns)})
+		if err == nil {
+			err = ex.Stop(ctx)
+		}
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 

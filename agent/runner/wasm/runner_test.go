@@ -528,6 +528,21 @@ func executorPID(t *testing.T, b *bench) string {
 	return string(rec)
 }
 
+func TestACloseForGoodEndsWhatWasNeverTakenOver(t *testing.T) {
+	b := newBench(t)
+	b.run(b.task("hello"))
+	if err := b.Close(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	b.Runner = b.open()
+	if err := b.Close(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := b.launcher(b.root).Running(t.Context()); err != nil || len(left) != 0 {
+		t.Errorf("executors of %v are left, %v", left, err)
+	}
+}
+
 func TestNamespacesHaveExecutorsOfTheirOwn(t *testing.T) {
 	b := newBench(t)
 	one, two := b.task("hello"), b.task("hello")
