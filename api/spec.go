@@ -43,7 +43,29 @@ type WasmSpec struct {
 	Module string   `json:"module"`         // digest or name[:tag]; the master replaces it by the digest
 	Func   string   `json:"func,omitempty"` // export to call; default _start
 	Args   []string `json:"args,omitempty"` // without the program's name
+
+	Fuel          uint64    `json:"fuel,omitempty"`          // instructions it may use; 0 is no limit
+	Isolation     Isolation `json:"isolation,omitempty"`     // default [Shared]
+	Engine        string    `json:"engine,omitempty"`        // compiler (default) or interpreter
+	Deterministic bool      `json:"deterministic,omitempty"` // virtual clocks and randomness: equal inputs give equal runs
+	Memo          bool      `json:"memo,omitempty"`          // an equal task's result will do; implies Deterministic
+	Record        bool      `json:"record,omitempty"`        // keep what clocks and randomness gave, for saki replay
 }
+
+// Isolation says which tasks share a worker process with this one. Tasks of different namespaces never do.
+type Isolation string
+
+// The kinds of isolation.
+const (
+	Shared Isolation = "shared" // any of the same namespace
+	Strict Isolation = "strict" // none: the worker runs this task alone
+)
+
+// Engines that a wasm task may ask for.
+const (
+	EngineCompiler    = "compiler"
+	EngineInterpreter = "interpreter"
+)
 
 // ContainerSpec asks for a container.
 type ContainerSpec struct {

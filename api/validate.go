@@ -75,7 +75,17 @@ func (s *Spec) checkKind() error {
 		if len(s.Wasm.Func) > 1024 || strings.ContainsFunc(s.Wasm.Func, isControl) {
 			return invalid("the function name %s is too long or has control characters", Quote(s.Wasm.Func))
 		}
-		return checkArgs("args", s.Wasm.Args)
+		switch s.Wasm.Isolation {
+		case "", Shared, Strict:
+		default:
+			return invalid("unknown isolation %s", Quote(string(s.Wasm.Isolation))).WithHint("use shared or strict")
+		}
+		switch s.Wasm.Engine {
+		case "", EngineCompiler, EngineInterpreter:
+		default:
+			return invalid("unknown engine %s", Quote(s.Wasm.Engine)).WithHint("use compiler or interpreter")
+		}
+		return checkArgs("wasm/args", s.Wasm.Args)
 	case s.Container != nil:
 		return s.Container.check(s.Resources.Ports)
 	default:

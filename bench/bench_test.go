@@ -74,7 +74,7 @@ func TestContainersUseTheExecutorsImage(t *testing.T) {
 	if _, err := Run(t.Context(), Config{Client: c, N: 1, Now: time.Now, Paths: []string{PathContainer}}); err != nil {
 		t.Fatal(err)
 	}
-	want := &api.ContainerSpec{Image: "saki-executor:1", Command: []string{"/saki", "noop"}, Network: "none"}
+	want := &api.ContainerSpec{Image: "saki-executor:1", Command: []string{"/bin/saki", "noop"}, Network: "none"}
 	if diff := cmp.Diff(want, spec.Container); diff != "" {
 		t.Errorf("container (-want +got):\n%s", diff)
 	}

@@ -81,7 +81,7 @@ func containerOp(cfg Config, nodes []api.Node) (func(context.Context) error, str
 	if spec.Image == "" {
 		for i := range nodes {
 			if image := nodes[i].Attributes[attrImage]; image != "" && nodes[i].Runs(api.Container) {
-				spec.Image, spec.Command = image, []string{"/saki", "noop"}
+				spec.Image, spec.Command = image, []string{"/bin/saki", "noop"}
 			}
 		}
 	}

@@ -122,6 +122,9 @@ func def[T comparable](v *T, d T) {
 	}
 }
 
+// logCache is how many entries are kept in memory for followers that are a little behind. Each may be [MaxEntry] long.
+const logCache = 64
+
 // Node is one member of the group. Safe for concurrent use.
 type Node struct {
 	cfg    Config
@@ -216,7 +219,7 @@ func (n *Node) startRaft() (err error) {
 	rc.Logger = bridge(n.cfg.Logger)
 	rc.NoLegacyTelemetry = true
 
-	cached, err := raft.NewLogCache(512, n.store)
+	cached, err := raft.NewLogCache(logCache, n.store)
 	if err != nil {
 		return err
 	}

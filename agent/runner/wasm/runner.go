@@ -205,6 +205,11 @@ func (r *Runner) Probe(ctx context.Context) runner.Capability {
 	switch {
 	case kind != "":
 		c.Attributes = map[string]string{"wasm.engine": kind, "wasm.executor": r.cfg.Launcher.Name()}
+		if im, ok := r.cfg.Launcher.(interface{ Image() string }); ok {
+			if name := im.Image(); name != "" {
+				c.Attributes["executor.image"] = name
+			}
+		}
 		c.Executor += " (" + kind + ")"
 		if kind == string(engine.Interpreter) {
 			c.Notice = "this machine cannot make native code: wasm is interpreted, at a tenth of the speed or less"

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -62,6 +63,8 @@ type Docker struct {
 
 	mu   sync.Mutex // guards what follows, and lets one caller at a time build the image
 	hash string     // of the program
+
+	image atomic.Pointer[string] // once it is there
 }
 
 var _ Launcher = (*Docker)(nil)

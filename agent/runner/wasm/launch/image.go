@@ -41,9 +41,14 @@ func checkStatic(path string) error {
 }
 
 // ensureImage makes the image of this program, unless there is one, and gives the program's hash. No registry is asked.
-func (d *Docker) ensureImage(ctx context.Context) (string, error) {
+func (d *Docker) ensureImage(ctx context.Context) (_ string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	defer func() {
+		if name := imageName(d.hash); err == nil {
+			d.image.Store(&name)
+		}
+	}()
 	if d.hash == "" {
 		if err := checkStatic(d.cfg.Exe); err != nil {
 			return "", err
@@ -54,7 +59,7 @@ func (d *Docker) ensureImage(ctx context.Context) (string, error) {
 		}
 		d.hash = hash
 	}
-	_, err := d.cli.ImageInspect(ctx, imageName(d.hash))
+	_, err = d.cli.ImageInspect(ctx, imageName(d.hash))
 	if err == nil {
 		return d.hash, nil
 	}
@@ -149,4 +154,13 @@ func writeImage(w io.Writer, exe string) error {
 		}
 	}
 	return tw.Close()
+}
+
+// Image names the image of the executors, whose program is /bin/saki; "" before the first one was started. Tasks may use it,
+// since it is there without a registry.
+func (d *Docker) Image() string {
+	if name := d.image.Load(); name != nil {
+		return *name
+	}
+	return ""
 }
