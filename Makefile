@@ -21,7 +21,7 @@ race: ## run all tests under the race detector
 	$(GO) test -race -short ./...
 
 check: ## format, vet, lint, layers, module files
-	@test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)"
+	@test -z "$$($(TOOL) gofumpt -l $$(git ls-files "*.go" | grep -v "\.pb\.go$$") | tee /dev/stderr)"
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 	$(TOOL) golangci-lint run ./...
@@ -29,7 +29,7 @@ check: ## format, vet, lint, layers, module files
 	$(GO) mod tidy -diff
 
 fmt: ## format the code
-	$(TOOL) gofumpt -w .
+	$(TOOL) gofumpt -w $$(git ls-files "*.go" | grep -v "\.pb\.go$$")
 
 fuzz: ## run every fuzz target for FUZZTIME each
 	./internal/fuzzall.sh $(FUZZTIME)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"strings"
 )
@@ -27,7 +28,7 @@ func DecodeStrict(data []byte, v any) error {
 		}
 		return Errorf(CodeInvalidSpec, "not valid JSON: %v", err)
 	}
-	if _, err := dec.Token(); err != io.EOF { //nolint:errorlint // the decoder's own sentinel
+	if _, err := dec.Token(); err != io.EOF {
 		return Errorf(CodeInvalidSpec, "there is more after the JSON value")
 	}
 	if err := json.Unmarshal(data, v); err != nil {
@@ -98,7 +99,7 @@ func quantity(path string, t reflect.Type, tok json.Token) error {
 	if tok == nil || !readsItself[t] {
 		return nil
 	}
-	u, ok := reflect.New(t).Interface().(json.Unmarshaler)
+	u, ok := reflect.TypeAssert[json.Unmarshaler](reflect.New(t))
 	if !ok {
 		return nil
 	}
@@ -184,9 +185,7 @@ func jsonFields(t reflect.Type) map[string]reflect.Type {
 		switch {
 		case name == "-" || !f.IsExported():
 		case f.Anonymous && name == "":
-			for n, ft := range jsonFields(f.Type) {
-				out[n] = ft
-			}
+			maps.Copy(out, jsonFields(f.Type))
 		case name == "":
 			out[f.Name] = f.Type
 		default:

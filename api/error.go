@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 )
 
@@ -68,9 +69,7 @@ func (c Code) Status() int {
 // Codes lists every code with its HTTP status; the map is a copy.
 func Codes() map[Code]int {
 	m := make(map[Code]int, len(statuses))
-	for c, s := range statuses {
-		m[c] = s
-	}
+	maps.Copy(m, statuses)
 	return m
 }
 

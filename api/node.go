@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // NodeState is how the masters see an agent.
 type NodeState string
@@ -38,20 +42,13 @@ type Node struct {
 
 // Runs reports whether the node can run tasks of the kind.
 func (n *Node) Runs(k Kind) bool {
-	for _, r := range n.Runtimes {
-		if r == k {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(n.Runtimes, k)
 }
 
 // Attrs gives the attributes that constraints match on: the node's own and "node" and "id".
 func (n *Node) Attrs() map[string]string {
 	m := make(map[string]string, len(n.Attributes)+2)
-	for k, v := range n.Attributes {
-		m[k] = v
-	}
+	maps.Copy(m, n.Attributes)
 	m["node"], m["id"] = n.Name, string(n.ID)
 	return m
 }

@@ -72,10 +72,23 @@ var byteUnits = []struct {
 	suffix string
 	size   Bytes
 }{
-	{"Ki", KiB}, {"Mi", MiB}, {"Gi", GiB}, {"Ti", TiB},
-	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12},
-	{"K", KiB}, {"M", MiB}, {"G", GiB}, {"T", TiB},
-	{"k", KiB}, {"m", MiB}, {"g", GiB}, {"B", 1}, {"", 1},
+	{"Ki", KiB},
+	{"Mi", MiB},
+	{"Gi", GiB},
+	{"Ti", TiB},
+	{"KB", 1e3},
+	{"MB", 1e6},
+	{"GB", 1e9},
+	{"TB", 1e12},
+	{"K", KiB},
+	{"M", MiB},
+	{"G", GiB},
+	{"T", TiB},
+	{"k", KiB},
+	{"m", MiB},
+	{"g", GiB},
+	{"B", 1},
+	{"", 1},
 }
 
 // ParseBytes reads a size such as "64Mi", "1.5G" or "4096". K, M, G and T alone mean the powers of 1024, as for docker.

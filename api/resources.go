@@ -53,7 +53,7 @@ func mib(b Bytes) string { return Milli(b * 1000 / MiB).String() }
 // in MiB unless they carry a unit. An entry that is left out is left zero; given tells which were named.
 func ParseResources(s string) (r Resources, given map[string]bool, err error) {
 	given = map[string]bool{}
-	bad := func(format string, args ...any) (Resources, map[string]bool, error) {
+	bad := func(format string, args ...any) (Resources, map[string]bool, error) { //nolint:unparam // shaped as the caller's results
 		return Resources{}, nil, Errorf(CodeInvalidResources, format, args...).
 			WithHint("for example cpus:4;mem:4096;disk:10000;ports:[8000-8100]")
 	}

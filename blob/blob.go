@@ -108,7 +108,7 @@ func (s *Store) Put(r io.Reader, want string, limit int64) (digest string, size 
 	}
 	defer func() {
 		if err != nil {
-			s.root.Remove(tmp)
+			_ = s.root.Remove(tmp) // or else at the next Open
 		}
 	}()
 	digest, size, err = receive(f, r, want, limit)

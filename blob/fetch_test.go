@@ -60,7 +60,7 @@ func TestFetchGoesOnToTheNextPeer(t *testing.T) {
 			io.WriteString(w, "x")
 		}, io.ErrUnexpectedEOF},
 		"hangs":              {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, context.DeadlineExceeded},
-		"sends us elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) }, nil},
+		"sends us elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }, nil},
 	}
 	for name, tc := range bad {
 		t.Run(name, func(t *testing.T) {

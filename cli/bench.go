@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"runtime"
@@ -88,7 +87,7 @@ func (a *app) benchConfig(cfg *bench.Config, module string) error {
 }
 
 func (a *app) benchReport(out string, r *bench.Report) error {
-	var w io.Writer = a.env.Stdout
+	w := a.env.Stdout
 	if out != "" {
 		f, err := os.Create(out)
 		if err != nil {

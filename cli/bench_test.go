@@ -13,7 +13,7 @@ import (
 
 func TestBenchCommand(t *testing.T) {
 	m := sampleMaster()
-	m.Submit = func(s []api.Spec, _ string, _ time.Duration) ([]api.Task, error) {
+	m.Submit = func(_ []api.Spec, _ string, _ time.Duration) ([]api.Task, error) {
 		return []api.Task{endedWith("t", 0, "", "")}, nil
 	}
 	tm := newTerminal(t, m)

@@ -202,7 +202,7 @@ func sampleMaster() *clienttest.Master {
 		},
 		Task: func(id string, _ time.Duration) (*api.Task, error) { return find(id) },
 		Kill: func(id string, _ bool) (*api.Task, error) { return find(id) },
-		Explain: func(id string) (*api.Explanation, error) {
+		Explain: func(string) (*api.Explanation, error) {
 			return &api.Explanation{
 				Task: &api.Task{ID: "et1c43", State: api.Pending, Spec: &api.Spec{}}, Summary: "no node has room for mem 512Mi, constraint arch=arm64",
 				Nodes: []api.NodeGaps{
@@ -353,7 +353,7 @@ func TestHelpFitsOneScreen(t *testing.T) {
 func TestHelpOfRunNamesEveryFlag(t *testing.T) {
 	a := &app{}
 	cmd := a.runCommand()
-	for _, f := range strings.Fields(flagNames(cmd)) {
+	for f := range strings.FieldsSeq(flagNames(cmd)) {
 		if !strings.Contains(runHelp, "--"+f) {
 			t.Errorf("--%s is not in the help of run", f)
 		}

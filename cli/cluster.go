@@ -203,14 +203,15 @@ func (a *app) eventsCommand() *cobra.Command {
 }
 
 func eventLine(e api.Event, s style) string {
-	out := fmt.Sprintf("%s %7d %-15s", e.Time.UTC().Format("15:04:05.000"), e.Index, e.Type)
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s %7d %-15s", e.Time.UTC().Format("15:04:05.000"), e.Index, e.Type)
 	for i, part := range []string{string(e.State), string(e.Task), e.Name, string(e.Reason), e.Module, e.Node, e.Message} {
 		if part = clean(part); part != "" && i == 0 {
 			part = s.state(part)
 		}
 		if part != "" {
-			out += " " + part
+			out.WriteString(" " + part)
 		}
 	}
-	return out
+	return out.String()
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,11 +25,9 @@ func (f formatFlag) String() string { return *f.value }
 func (f formatFlag) Type() string   { return strings.Join(f.known, "|") }
 
 func (f formatFlag) Set(s string) error {
-	for _, k := range f.known {
-		if s == k {
-			*f.value = s
-			return nil
-		}
+	if slices.Contains(f.known, s) {
+		*f.value = s
+		return nil
 	}
 	e := api.Errorf(api.CodeInvalidArgument, "unknown value %s", api.Quote(s)).WithHint("use %s", strings.Join(f.known, ", "))
 	if best := api.Closest(s, f.known); best != "" {

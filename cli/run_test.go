@@ -49,10 +49,10 @@ func TestRunIsTransparent(t *testing.T) {
 
 func TestRunTellsWhyATaskFailed(t *testing.T) {
 	cases := []api.Task{
-		{ID: "a", State: api.Failed, Reason: api.ReasonDeadline, Outcome: ptr(api.Fail(api.ReasonDeadline, "ran longer than 1s"))},
-		{ID: "b", State: api.Failed, Reason: api.ReasonModuleRefused, Message: "unknown imports: env.x, env.y", Outcome: ptr(api.Fail(api.ReasonModuleRefused, ""))},
-		{ID: "c", State: api.Failed, Reason: api.ReasonEntryNotFound, Outcome: ptr(api.Fail(api.ReasonEntryNotFound, ""))},
-		{ID: "d", State: api.Failed, Reason: api.ReasonMemoryLimit, Outcome: ptr(api.Fail(api.ReasonMemoryLimit, ""))},
+		{ID: "a", State: api.Failed, Reason: api.ReasonDeadline, Outcome: new(api.Fail(api.ReasonDeadline, "ran longer than 1s"))},
+		{ID: "b", State: api.Failed, Reason: api.ReasonModuleRefused, Message: "unknown imports: env.x, env.y", Outcome: new(api.Fail(api.ReasonModuleRefused, ""))},
+		{ID: "c", State: api.Failed, Reason: api.ReasonEntryNotFound, Outcome: new(api.Fail(api.ReasonEntryNotFound, ""))},
+		{ID: "d", State: api.Failed, Reason: api.ReasonMemoryLimit, Outcome: new(api.Fail(api.ReasonMemoryLimit, ""))},
 		{ID: "e", State: api.Failed, Reason: api.ReasonSignal, Outcome: &api.Outcome{State: api.Failed, Reason: api.ReasonSignal, Signal: 11, ExitCode: 139, Inline: true}},
 		{ID: "f", State: api.Killed, Reason: api.ReasonUserKill},
 		{ID: "g", State: api.Lost, Reason: api.ReasonNodeLost},
@@ -65,7 +65,6 @@ func TestRunTellsWhyATaskFailed(t *testing.T) {
 	golden(t, "why.txt", b.String())
 }
 
-func ptr[T any](v T) *T { return &v }
 
 func TestRunStatsDetachAndFormats(t *testing.T) {
 	golden(t, "run.txt", newTerminal(t, answering(sampleTasks()[0])).session(
@@ -238,7 +237,7 @@ func TestFirstInterruptKillsTheTask(t *testing.T) {
 	last.State, last.Outcome.State, last.Reason = api.Killed, api.Killed, api.ReasonUserKill
 	m := slow("", end, last)
 	var kills atomic.Int32
-	m.Kill = func(id string, force bool) (*api.Task, error) {
+	m.Kill = func(_ string, force bool) (*api.Task, error) {
 		if kills.Add(1) == 1 {
 			close(end)
 		}
@@ -275,7 +274,7 @@ func TestCountShowsEachCopy(t *testing.T) {
 		tasks = append(tasks, task)
 	}
 	tasks[1] = endedWith("j-1", 9, "", "oops\n")
-	tasks[2].State, tasks[2].Reason, tasks[2].Outcome = api.Failed, api.ReasonDeadline, ptr(api.Fail(api.ReasonDeadline, ""))
+	tasks[2].State, tasks[2].Reason, tasks[2].Outcome = api.Failed, api.ReasonDeadline, new(api.Fail(api.ReasonDeadline, ""))
 	m := answering(tasks...)
 	m.Cluster = func() (*api.ClusterStatus, error) { return &api.ClusterStatus{Index: 5}, nil }
 	golden(t, "count.txt", newTerminal(t, m).session("run --count 3 --shell x", "run --count 3 --shell x -o json", "run -d --count 3 --shell x"))

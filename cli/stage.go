@@ -156,7 +156,7 @@ func (s *staging) file(entry, dir string) (api.File, error) {
 	case !st.Mode().IsRegular():
 		return api.File{}, api.Errorf(api.CodeInvalidArgument, "%s is not a plain file", api.Quote(local)).WithHint("name files one by one, or pack a folder with tar")
 	case st.Size() > int64(api.MaxBlob):
-		return api.File{}, api.Errorf(api.CodeTooLarge, "%s is %s; a staged file is at most %s", api.Quote(local), api.Bytes(st.Size()), api.Bytes(api.MaxBlob))
+		return api.File{}, api.Errorf(api.CodeTooLarge, "%s is %s; a staged file is at most %s", api.Quote(local), api.Bytes(st.Size()), api.MaxBlob)
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {

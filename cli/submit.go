@@ -84,7 +84,7 @@ func (a *app) submitSpecs(ctx context.Context, c *client.Client, specs []api.Spe
 // readSpecs reads every spec of a file, resolves its references to local files and checks it.
 func (a *app) readSpecs(file string, st *staging) ([]api.Spec, error) {
 	dir := filepath.Dir(file)
-	var in io.Reader = a.env.Stdin
+	in := a.env.Stdin
 	if file == "-" {
 		dir = "."
 	} else {

@@ -81,7 +81,7 @@ func New(cfg Config) (_ *Master, err error) {
 		return nil, err
 	}
 	if cfg.Now == nil {
-		cfg.Now = time.Now
+		cfg.Now = time.Now //nolint:forbidigo // this is where the clock comes in
 	}
 	if cfg.Keeping == (core.Keeping{}) {
 		cfg.Keeping = DefaultKeeping

@@ -41,11 +41,11 @@ func TestRefusal(t *testing.T) {
 		{nil, 5 * time.Second},
 		{&Filters{}, 5 * time.Second},
 		{&Filters{RefuseSeconds: proto.Float64(0)}, 0},
-		{&Filters{RefuseSeconds: proto.Float64(4.5)}, 4500 * time.Millisecond},
+		{&Filters{RefuseSeconds: new(4.5)}, 4500 * time.Millisecond},
 		{&Filters{RefuseSeconds: proto.Float64(-1)}, 5 * time.Second},
-		{&Filters{RefuseSeconds: proto.Float64(math.NaN())}, 5 * time.Second},
-		{&Filters{RefuseSeconds: proto.Float64(1e18)}, 365 * 24 * time.Hour},
-		{&Filters{RefuseSeconds: proto.Float64(math.Inf(1))}, 365 * 24 * time.Hour},
+		{&Filters{RefuseSeconds: new(math.NaN())}, 5 * time.Second},
+		{&Filters{RefuseSeconds: new(1e18)}, 365 * 24 * time.Hour},
+		{&Filters{RefuseSeconds: new(math.Inf(1))}, 365 * 24 * time.Hour},
 	} {
 		if got := tc.in.Refusal(); got != tc.want {
 			t.Errorf("%v: got %v, want %v", tc.in, got, tc.want)

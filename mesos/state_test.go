@@ -3,8 +3,6 @@ package mesos
 import (
 	"slices"
 	"testing"
-
-	"google.golang.org/protobuf/proto"
 )
 
 func TestTaskStates(t *testing.T) {
@@ -65,7 +63,7 @@ func TestRolesOfAFramework(t *testing.T) {
 		want []string
 	}{
 		{"none", &FrameworkInfo{}, []string{"*"}},
-		{"one", &FrameworkInfo{Role: proto.String("eng")}, []string{"eng"}},
+		{"one", &FrameworkInfo{Role: new("eng")}, []string{"eng"}},
 		{"several", &FrameworkInfo{Capabilities: multi, Roles: []string{"a", "b"}}, []string{"a", "b"}},
 		{"several, none named", &FrameworkInfo{Capabilities: multi}, nil},
 		{"roles without the capability", &FrameworkInfo{Roles: []string{"a"}}, []string{"*"}},

@@ -134,8 +134,8 @@ func (w *walker) walk(p int) int {
 			}
 		}
 	}
-	w.checker.p = p
-	w.checker.short("a function body")
+	w.p = p
+	w.short("a function body")
 	return p
 }
 
@@ -156,7 +156,7 @@ func (w *walker) refuse(p int, code, msg string, args ...any) int {
 }
 
 func (w *walker) badNumber(p int, what string) int {
-	w.checker.p = p
+	w.p = p
 	w.badLEB(what)
 	return p
 }
@@ -240,7 +240,7 @@ func (w *walker) prefixed(prefix imm, p int) (*op, int) {
 
 // rare reads the immediates that are too rare for the loop in walk.
 func (w *walker) rare(p int, o *op) int {
-	r := &w.checker.reader
+	r := &w.reader
 	r.p = p
 	switch o.imm {
 	case immUnknown:
@@ -303,7 +303,7 @@ func (w *walker) rare(p int, o *op) int {
 }
 
 func (w *walker) brTable() {
-	at := w.checker.p
+	at := w.p
 	w.branches++
 	n := w.count("br_table targets", 1, w.lim.BrTable)
 	if w.targets += n; w.targets > w.lim.BrTable {
@@ -320,8 +320,8 @@ func (w *walker) brTable() {
 func (w *walker) tableIndex() { w.index("table", len(w.info.Tables)) }
 
 func (w *walker) memoryByte() {
-	at := w.checker.p
-	switch c := w.checker.byte("a memory index"); {
+	at := w.p
+	switch c := w.byte("a memory index"); {
 	case c != 0:
 		w.fail(CodeInvalid, at, "a memory index must be one zero byte; it is %#x", c)
 	case len(w.info.Memories) == 0:
@@ -331,15 +331,15 @@ func (w *walker) memoryByte() {
 
 func (w *walker) dataIndex() {
 	if !w.hasCount {
-		w.fail(CodeInvalid, w.checker.p, "the code uses data segments, but the module has no data count section")
+		w.fail(CodeInvalid, w.p, "the code uses data segments, but the module has no data count section")
 		return
 	}
 	w.index("data segment", int(w.data))
 }
 
 func (w *walker) lane(n uint8) {
-	at := w.checker.p
-	if l := w.checker.byte("a lane index"); w.err == nil && l >= n {
+	at := w.p
+	if l := w.byte("a lane index"); w.err == nil && l >= n {
 		w.fail(CodeInvalid, at, "lane index %d is out of range: there are %d lanes", l, n)
 	}
 }

@@ -46,7 +46,7 @@ func (m *meter) instructions(r *reader, temp uint32) {
 			m.body = appendU32(append(m.body, r.b[r.p]), e.n)
 			r.p = skipNumber(r.b, r.p+1)
 		case editBulk:
-			m.bulk(decode(r.b, r.p), r.b, temp)
+			m.bulk(decode(r.b, r.p), temp)
 		default:
 			m.body = appendU32(append(m.body, opGlobalGet), m.fuel)
 			m.body = appendS64(append(m.body, opI64Const), int64(e.n))
@@ -75,7 +75,7 @@ func (m *meter) charge(kind editKind) {
 
 // bulk charges for a bulk instruction by the length on top of the stack, which stays there. A grow that would go beyond
 // the maximum fails at once, and is not charged for its length.
-func (m *meter) bulk(in instr, b []byte, temp uint32) {
+func (m *meter) bulk(in instr, temp uint32) {
 	m.body = appendU32(append(m.body, opLocalTee), temp)
 	m.body = appendU32(append(m.body, opGlobalGet), m.fuel)
 	m.body = appendU32(append(m.body, opLocalGet), temp)

@@ -127,7 +127,7 @@ func readBody(r io.Reader, n int) ([]byte, error) {
 	for got := 0; ; {
 		m, err := io.ReadFull(r, body[got:])
 		got += m
-		if err == io.EOF { //nolint:errorlint // ReadFull gives it bare
+		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil || got == n {

@@ -156,8 +156,8 @@ func FuzzRecv(f *testing.F) {
 			}
 			var m message
 			_ = Unmarshal(body, &m)
-			var any any
-			_ = Unmarshal(body, &any)
+			var v any
+			_ = Unmarshal(body, &v)
 		}
 	})
 }

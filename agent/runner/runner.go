@@ -5,11 +5,12 @@ package runner
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/saki-run/saki/api"
 )
 
-// ErrDetach, as the cause of a cancelled context, asks Run to return at once and leave the attempt running.
+// ErrDetach asks, as the cause of a cancelled context, Run to return at once and leave the attempt running.
 var ErrDetach = errors.New("detached")
 
 // Runner runs attempts of one kind of task. All methods are safe for concurrent use.
@@ -100,8 +101,6 @@ func Env(t *api.Task) map[string]string {
 	for i, p := range t.Ports {
 		env["PORT"+itoa(i)] = itoa(int(p))
 	}
-	for k, v := range t.Spec.Env {
-		env[k] = v
-	}
+	maps.Copy(env, t.Spec.Env)
 	return env
 }

@@ -124,7 +124,7 @@ func runDev(ctx context.Context, c cli.DevConfig, log *slog.Logger, masters []*m
 func devReady(ctx context.Context, masters []*masterNode, agents []*agentNode) bool {
 	for _, a := range agents {
 		select {
-		case <-a.warm: // an executor that cannot start is in the log and in the node's notices; the rest works
+		case <-a.warm: //nolint:errcheck // an executor that cannot start is in the log and in the node's notices; the rest works
 		case <-ctx.Done():
 			return false
 		}

@@ -24,7 +24,7 @@ func WasmOnce(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer e.Close(ctx)
+	defer func() { _ = e.Close(ctx) }() // the process ends here anyway
 	d := api.DigestOf(sha256.Sum256(b))
 	if err := e.Load(ctx, d, b); err != nil {
 		return err

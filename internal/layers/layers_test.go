@@ -116,7 +116,7 @@ func problems(dir, imported string) (out []string) {
 	}
 	ours, isOurs := strings.CutPrefix(imported, module)
 	for _, a := range apart {
-		if isOurs && under(dir, a.from) && under(ours, a.to) && !(a.to == "" && under(ours, a.from)) {
+		if isOurs && under(dir, a.from) && under(ours, a.to) && (a.to != "" || !under(ours, a.from)) {
 			out = append(out, a.from+" and "+a.to+" are apart: "+a.why)
 		}
 	}

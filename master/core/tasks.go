@@ -112,7 +112,7 @@ func (a *applying) wake() {
 }
 
 // set replaces a task's value and moves it between the indexes.
-func (a *applying) set(old *record, t *api.Task) *record {
+func (a *applying) set(old *record, t *api.Task) {
 	was := old.task()
 	a.unindex(was, old)
 	places := *old
@@ -133,7 +133,6 @@ func (a *applying) set(old *record, t *api.Task) *record {
 	default:
 		a.queues.Insert(queueKey(r), t.ID)
 	}
-	return r
 }
 
 func (a *applying) unindex(t *api.Task, r *record) {

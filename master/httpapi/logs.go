@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/saki-run/saki/api"
@@ -142,8 +143,8 @@ func (l *logReader) inline(o *api.Outcome) error {
 // lastLines gives the end of b that has n lines.
 func lastLines(b []byte, n int) []byte {
 	at := len(b)
-	for i := len(b) - 1; i >= 0; i-- {
-		if b[i] == '\n' && i != len(b)-1 {
+	for i, v := range slices.Backward(b) {
+		if v == '\n' && i != len(b)-1 {
 			if n--; n <= 0 {
 				return b[at:]
 			}

@@ -237,13 +237,10 @@ func (s *Server) removeModule(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range events {
-		if e.Type == core.Rejected {
-			return e.Err
-		}
+	if e := events[0]; e.Type != core.Rejected { // a removal gives exactly one event
 		return writeJSON(w, http.StatusOK, e.Module)
 	}
-	return api.Errorf(api.CodeInternal, "the removal gave no answer")
+	return events[0].Err
 }
 
 // infoCache remembers what modules say of themselves, the latest ones.

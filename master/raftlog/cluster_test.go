@@ -351,7 +351,7 @@ func TestHeartbeatsHaveNoFastPath(t *testing.T) {
 	n.trans.SetHeartbeatHandler(func(raft.RPC) { called <- struct{}{} })
 	g.start("m2")
 	// A heartbeat as a leader sends it; m1 must take it through its queue and answer.
-	req := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("m2"), Addr: []byte(g.addrs["m2"])}, Term: 7, Leader: []byte(g.addrs["m2"])}
+	req := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("m2"), Addr: []byte(g.addrs["m2"])}, Term: 7}
 	var resp raft.AppendEntriesResponse
 	if err := g.nodes["m2"].trans.AppendEntries("m1", raft.ServerAddress(g.addrs["m1"]), req, &resp); err != nil || !resp.Success {
 		t.Fatalf("heartbeat: %+v, %v", resp, err)

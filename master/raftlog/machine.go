@@ -55,7 +55,7 @@ func (im image) Persist(sink raft.SnapshotSink) error {
 		err = buf.Flush()
 	}
 	if err != nil {
-		sink.Cancel()
+		_ = sink.Cancel() // the snapshot is not kept either way
 		return fmt.Errorf("write snapshot: %w", err)
 	}
 	return sink.Close()

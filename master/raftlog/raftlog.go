@@ -158,7 +158,7 @@ func Open(cfg Config, fsm FSM) (_ *Node, err error) {
 	n.lead = newLeadership(n.done)
 	defer func() {
 		if err != nil {
-			n.release()
+			_ = n.release() // err says more
 			err = fmt.Errorf("open raft member %s: %w", cfg.ID, err)
 		}
 	}()

@@ -141,7 +141,7 @@ func (s *snapshotReader) next() ([]byte, error) {
 
 // noEOF keeps a file that ends too early from looking like one that ends well.
 func noEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

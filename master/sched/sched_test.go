@@ -186,12 +186,17 @@ func TestExplainNamesEachNodeAndWhatItLacks(t *testing.T) {
 	got := Explain(c.View(), c.View().Task("x"), Policy{})
 	want := []api.NodeGaps{
 		{Node: "a", Gaps: []api.Gap{
-			{What: "constraint", Why: "zone=y, and it has zone=x"}, {What: "cpus", Why: "free 1 < 4"},
-			{What: "mem", Why: "free 8Gi < 16Gi"}, {What: "ports", Why: "free 2 < 3"},
+			{What: "constraint", Why: "zone=y, and it has zone=x"},
+			{What: "cpus", Why: "free 1 < 4"},
+			{What: "mem", Why: "free 8Gi < 16Gi"},
+			{What: "ports", Why: "free 2 < 3"},
 		}},
 		{Node: "b", Gaps: []api.Gap{
-			{What: "state", Why: "draining"}, {What: "constraint", Why: "zone=y, and it has no zone"}, {What: "cpus", Why: "free 1 < 4"},
-			{What: "mem", Why: "free 8Gi < 16Gi"}, {What: "ports", Why: "free 2 < 3"},
+			{What: "state", Why: "draining"},
+			{What: "constraint", Why: "zone=y, and it has no zone"},
+			{What: "cpus", Why: "free 1 < 4"},
+			{What: "mem", Why: "free 8Gi < 16Gi"},
+			{What: "ports", Why: "free 2 < 3"},
 		}},
 	}
 	if d := cmp.Diff(want, got.Nodes); d != "" {

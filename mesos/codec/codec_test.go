@@ -113,7 +113,7 @@ func TestFloatsAreShortAndKeepTheirPoint(t *testing.T) {
 		0: "0.0", 5: "5.0", 4.82: "4.82", 0.1: "0.1", -2: "-2.0", 3.6e6: "3600000.0", 1e20: "100000000000000000000.0",
 		1e21: "1e+21", 1e-7: "1e-07", math.Inf(1): `"Infinity"`, math.Inf(-1): `"-Infinity"`, math.NaN(): `"NaN"`,
 	} {
-		got, err := codec.JSON.Append(nil, &mesos.Value_Scalar{Value: proto.Float64(f)})
+		got, err := codec.JSON.Append(nil, &mesos.Value_Scalar{Value: new(f)})
 		if err != nil || string(got) != `{"value":`+want+`}` {
 			t.Errorf("got %s, %v; want %s", got, err, want)
 		}
@@ -124,7 +124,7 @@ func TestFloatsAreShortAndKeepTheirPoint(t *testing.T) {
 }
 
 func TestEnumNumbersFromLaterVersionsCountAsNotSet(t *testing.T) {
-	m := &mesos.ContainerInfo_DockerInfo{Image: proto.String("i"), Network: mesos.ContainerInfo_DockerInfo_Network(99).Enum()}
+	m := &mesos.ContainerInfo_DockerInfo{Image: new("i"), Network: mesos.ContainerInfo_DockerInfo_Network(99).Enum()}
 	got, _ := codec.JSON.Append(nil, m)
 	if want := `{"image":"i","network":"HOST","privileged":false}`; string(got) != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -144,7 +144,7 @@ func TestEnumNumbersFromLaterVersionsCountAsNotSet(t *testing.T) {
 }
 
 func TestInvalidUTF8BecomesValid(t *testing.T) {
-	got, _ := codec.JSON.Append(nil, &mesos.TaskID{Value: proto.String("a\xffb\xe2\x82")})
+	got, _ := codec.JSON.Append(nil, &mesos.TaskID{Value: new("a\xffb\xe2\x82")})
 	if want := "{\"value\":\"a\uFFFDb\uFFFD\uFFFD\"}"; string(got) != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -25,7 +25,7 @@ func special(s string) (float64, bool) {
 // in an integer field is cut off, as in Mesos; a number out of range is an
 // error.
 func fromNumber(fd protoreflect.FieldDescriptor, lit string) (v protoreflect.Value, err error) {
-	ok := true
+	var ok bool
 	switch fd.Kind() {
 	case protoreflect.DoubleKind:
 		f, err := strconv.ParseFloat(lit, 64)

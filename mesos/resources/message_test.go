@@ -3,8 +3,6 @@ package resources
 import (
 	"testing"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/saki-run/saki/mesos"
 	"github.com/saki-run/saki/mesos/scheduler"
 )
@@ -12,7 +10,7 @@ import (
 func offers(t *testing.T) *scheduler.Event {
 	all := parse(t, "cpus:1;cpus(eng):2;mem:64").Allocate("eng").Proto(ReservationStack)
 	return &scheduler.Event{Offers: &scheduler.Event_Offers{Offers: []*mesos.Offer{{
-		Resources: all, AllocationInfo: &mesos.Resource_AllocationInfo{Role: proto.String("eng")},
+		Resources: all, AllocationInfo: &mesos.Resource_AllocationInfo{Role: new("eng")},
 	}}}}
 }
 
@@ -101,7 +99,7 @@ func TestAttributes(t *testing.T) {
 	if got := AttributeText(set); got != "{a, b}" {
 		t.Errorf("got %s", got)
 	}
-	large := &mesos.Attribute{Type: mesos.Value_SCALAR.Enum(), Scalar: &mesos.Value_Scalar{Value: proto.Float64(1e30)}}
+	large := &mesos.Attribute{Type: mesos.Value_SCALAR.Enum(), Scalar: &mesos.Value_Scalar{Value: new(1e30)}}
 	if got := AttributeText(large); got != "1e+30" {
 		t.Errorf("got %s", got)
 	}

@@ -114,11 +114,11 @@ func (r Resources) Proto(f Format) []*mesos.Resource {
 		m := proto.CloneOf(it.shape)
 		switch m.GetType() {
 		case mesos.Value_SCALAR:
-			m.Scalar = &mesos.Value_Scalar{Value: proto.Float64(Float(it.milli))}
+			m.Scalar = &mesos.Value_Scalar{Value: new(Float(it.milli))}
 		case mesos.Value_RANGES:
 			m.Ranges = &mesos.Value_Ranges{}
 			for _, p := range it.ranges {
-				m.Ranges.Range = append(m.Ranges.Range, &mesos.Value_Range{Begin: proto.Uint64(p.Begin), End: proto.Uint64(p.End)})
+				m.Ranges.Range = append(m.Ranges.Range, &mesos.Value_Range{Begin: new(p.Begin), End: new(p.End)})
 			}
 		case mesos.Value_SET:
 			m.Set = &mesos.Value_Set{Item: slices.Clone(it.set)}
@@ -152,7 +152,7 @@ func Unstack(r *mesos.Resource) {
 	switch len(r.Reservations) {
 	case 0:
 		if r.Role == nil {
-			r.Role = proto.String("*")
+			r.Role = new("*")
 		}
 	case 1:
 		info := r.Reservations[0]

@@ -214,8 +214,8 @@ func TestParts(t *testing.T) {
 func TestReservationsStack(t *testing.T) {
 	free := parse(t, "cpus:4")
 	dynamic := mesos.Resource_ReservationInfo_DYNAMIC.Enum()
-	eng := free.Reserve(&mesos.Resource_ReservationInfo{Type: dynamic, Role: proto.String("eng"), Principal: proto.String("p")})
-	web := eng.Reserve(&mesos.Resource_ReservationInfo{Type: dynamic, Role: proto.String("eng/web")})
+	eng := free.Reserve(&mesos.Resource_ReservationInfo{Type: dynamic, Role: new("eng"), Principal: new("p")})
+	web := eng.Reserve(&mesos.Resource_ReservationInfo{Type: dynamic, Role: new("eng/web")})
 	for _, tc := range []struct{ got, want string }{
 		{eng.String(), "cpus(reservations: [(DYNAMIC,eng,p)]):4"},
 		{web.String(), "cpus(reservations: [(DYNAMIC,eng,p),(DYNAMIC,eng/web)]):4"},
@@ -255,10 +255,10 @@ func TestReservationsStack(t *testing.T) {
 
 func volume(id string, mb float64, shared bool) *mesos.Resource {
 	r := &mesos.Resource{
-		Name: proto.String("disk"), Type: mesos.Value_SCALAR.Enum(), Scalar: &mesos.Value_Scalar{Value: &mb}, Role: proto.String("eng"),
+		Name: new("disk"), Type: mesos.Value_SCALAR.Enum(), Scalar: &mesos.Value_Scalar{Value: &mb}, Role: new("eng"),
 		Disk: &mesos.Resource_DiskInfo{
 			Persistence: &mesos.Resource_DiskInfo_Persistence{Id: &id},
-			Volume:      &mesos.Volume{Mode: mesos.Volume_RW.Enum(), ContainerPath: proto.String("data")},
+			Volume:      &mesos.Volume{Mode: mesos.Volume_RW.Enum(), ContainerPath: new("data")},
 		},
 	}
 	if shared {
@@ -291,7 +291,7 @@ func TestVolumesAreTakenWhole(t *testing.T) {
 func TestDevices(t *testing.T) {
 	disk := func(typ mesos.Resource_DiskInfo_Source_Type, id *string, mb float64) Resources {
 		r, err := From([]*mesos.Resource{{
-			Name: proto.String("disk"), Type: mesos.Value_SCALAR.Enum(), Scalar: &mesos.Value_Scalar{Value: &mb},
+			Name: new("disk"), Type: mesos.Value_SCALAR.Enum(), Scalar: &mesos.Value_Scalar{Value: &mb},
 			Disk: &mesos.Resource_DiskInfo{Source: &mesos.Resource_DiskInfo_Source{Type: &typ, Id: id}},
 		}})
 		if err != nil {
@@ -306,7 +306,7 @@ func TestDevices(t *testing.T) {
 	}{
 		{mesos.Resource_DiskInfo_Source_PATH, nil, true},
 		{mesos.Resource_DiskInfo_Source_RAW, nil, true},
-		{mesos.Resource_DiskInfo_Source_RAW, proto.String("x"), false},
+		{mesos.Resource_DiskInfo_Source_RAW, new("x"), false},
 		{mesos.Resource_DiskInfo_Source_MOUNT, nil, false},
 		{mesos.Resource_DiskInfo_Source_BLOCK, nil, false},
 	} {
@@ -331,7 +331,7 @@ func TestUnknownFieldsTellResourcesApart(t *testing.T) {
 
 func TestFromRefuses(t *testing.T) {
 	scalar := func(f func(*mesos.Resource)) *mesos.Resource {
-		r := &mesos.Resource{Name: proto.String("cpus"), Type: mesos.Value_SCALAR.Enum(), Scalar: &mesos.Value_Scalar{Value: proto.Float64(1)}}
+		r := &mesos.Resource{Name: new("cpus"), Type: mesos.Value_SCALAR.Enum(), Scalar: &mesos.Value_Scalar{Value: proto.Float64(1)}}
 		f(r)
 		return r
 	}
@@ -342,8 +342,8 @@ func TestFromRefuses(t *testing.T) {
 	for want, f := range map[string]func(*mesos.Resource){
 		"Empty resource name":     func(r *mesos.Resource) { r.Name = nil },
 		"Invalid scalar resource": func(r *mesos.Resource) { r.Set = &mesos.Value_Set{} },
-		"not finite":              func(r *mesos.Resource) { r.Scalar.Value = proto.Float64(math.NaN()) },
-		"too large":               func(r *mesos.Resource) { r.Scalar.Value = proto.Float64(math.Inf(1)) },
+		"not finite":              func(r *mesos.Resource) { r.Scalar.Value = new(math.NaN()) },
+		"too large":               func(r *mesos.Resource) { r.Scalar.Value = new(math.Inf(1)) },
 		"Invalid ranges resource": func(r *mesos.Resource) { r.Type = mesos.Value_RANGES.Enum() },
 		"begin > end": func(r *mesos.Resource) {
 			r.Type, r.Scalar = mesos.Value_RANGES.Enum(), nil
@@ -351,16 +351,16 @@ func TestFromRefuses(t *testing.T) {
 		},
 		"Invalid set resource":                    func(r *mesos.Resource) { r.Type = mesos.Value_SET.Enum() },
 		"Unsupported resource type":               func(r *mesos.Resource) { r.Type = mesos.Value_TEXT.Enum() },
-		"role name is empty":                      func(r *mesos.Resource) { r.Role = proto.String("") },
+		"role name is empty":                      func(r *mesos.Resource) { r.Role = new("") },
 		`role "*" cannot be dynamically reserved`: func(r *mesos.Resource) { r.Reservation = &mesos.Resource_ReservationInfo{} },
 		"'Resource.ReservationInfo.type' must not": func(r *mesos.Resource) {
-			r.Role, r.Reservation = proto.String("a"), &mesos.Resource_ReservationInfo{Type: dynamic.Enum()}
+			r.Role, r.Reservation = new("a"), &mesos.Resource_ReservationInfo{Type: dynamic.Enum()}
 		},
 		"'Resource.ReservationInfo.role' must not": func(r *mesos.Resource) {
-			r.Role, r.Reservation = proto.String("a"), &mesos.Resource_ReservationInfo{Role: proto.String("a")}
+			r.Role, r.Reservation = new("a"), &mesos.Resource_ReservationInfo{Role: new("a")}
 		},
 		"'Resource.role' must not be set": func(r *mesos.Resource) {
-			r.Role, r.Reservations = proto.String("a"), []*mesos.Resource_ReservationInfo{info(static, "a")}
+			r.Role, r.Reservations = new("a"), []*mesos.Resource_ReservationInfo{info(static, "a")}
 		},
 		"'Resource.reservation' must not be set": func(r *mesos.Resource) {
 			r.Reservation, r.Reservations = &mesos.Resource_ReservationInfo{}, []*mesos.Resource_ReservationInfo{info(static, "a")}
@@ -368,7 +368,7 @@ func TestFromRefuses(t *testing.T) {
 		"'role' must be set": func(r *mesos.Resource) { r.Reservations = []*mesos.Resource_ReservationInfo{{Type: static.Enum()}} },
 		"cannot be reserved": func(r *mesos.Resource) { r.Reservations = []*mesos.Resource_ReservationInfo{info(static, "*")} },
 		"empty part":         func(r *mesos.Resource) { r.Reservations = []*mesos.Resource_ReservationInfo{info(static, "a//b")} },
-		"'type' must be set": func(r *mesos.Resource) { r.Reservations = []*mesos.Resource_ReservationInfo{{Role: proto.String("a")}} },
+		"'type' must be set": func(r *mesos.Resource) { r.Reservations = []*mesos.Resource_ReservationInfo{{Role: new("a")}} },
 		"cannot be STATIC": func(r *mesos.Resource) {
 			r.Reservations = []*mesos.Resource_ReservationInfo{info(static, "a"), info(static, "a/b")}
 		},

@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/saki-run/saki/mesos"
 )
 
@@ -48,7 +46,7 @@ func parseOne(part string) (*mesos.Resource, error) {
 		if role, ok = strings.CutSuffix(role, ")"); !ok {
 			return nil, fmt.Errorf("the role is not closed by ')'")
 		}
-		r.Role = proto.String(strings.TrimSpace(role))
+		r.Role = new(strings.TrimSpace(role))
 	}
 	if name = strings.TrimSpace(name); name == "" || strings.ContainsAny(name, " \t\r\n()[]{}") {
 		return nil, fmt.Errorf("%q is no name", name)

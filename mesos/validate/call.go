@@ -4,6 +4,7 @@ package validate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -190,10 +191,8 @@ func body(c proto.Message, optional ...protoreflect.EnumNumber) error {
 	m := c.ProtoReflect()
 	td := m.Descriptor().Fields().ByName("type")
 	typ := m.Get(td).Enum()
-	for _, n := range optional {
-		if n == typ {
-			return nil
-		}
+	if slices.Contains(optional, typ) {
+		return nil
 	}
 	name := strings.ToLower(string(td.Enum().Values().ByNumber(typ).Name()))
 	if fd := m.Descriptor().Fields().ByName(protoreflect.Name(name)); fd != nil && !m.Has(fd) {

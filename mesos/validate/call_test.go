@@ -68,7 +68,7 @@ func TestSchedulerCalls(t *testing.T) {
 }
 
 func TestSchedulerCallsNeedTheirBody(t *testing.T) {
-	for _, name := range strings.Fields("accept decline accept_inverse_offers decline_inverse_offers kill shutdown acknowledge acknowledge_operation_status reconcile reconcile_operations message request update_framework") {
+	for name := range strings.FieldsSeq("accept decline accept_inverse_offers decline_inverse_offers kill shutdown acknowledge acknowledge_operation_status reconcile reconcile_operations message request update_framework") {
 		in := `{"framework_id":{"value":"F"},"type":"` + strings.ToUpper(name) + `"}`
 		match(t, in, Scheduler(read(t, in, new(scheduler.Call))), "Failed to validate scheduler::Call: Expecting '"+name+"' to be present")
 	}

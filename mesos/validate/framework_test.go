@@ -34,7 +34,7 @@ func TestFramework(t *testing.T) {
 }
 
 func TestSuppressedRolesAreRolesOfTheFramework(t *testing.T) {
-	f := &mesos.FrameworkInfo{Role: proto.String("eng")}
+	f := &mesos.FrameworkInfo{Role: new("eng")}
 	match(t, "eng", Suppressed(f, []string{"eng"}), "")
 	match(t, "ops", Suppressed(f, []string{"eng", "ops"}), "Suppressed roles { ops } are not contained in the set of roles")
 	c := &scheduler.OfferConstraints{RoleConstraints: map[string]*scheduler.OfferConstraints_RoleConstraints{"eng": {}}}
@@ -44,15 +44,15 @@ func TestSuppressedRolesAreRolesOfTheFramework(t *testing.T) {
 }
 
 func TestFrameworkUpdate(t *testing.T) {
-	old := &mesos.FrameworkInfo{User: proto.String("u"), Name: proto.String("n"), Principal: proto.String("p")}
+	old := &mesos.FrameworkInfo{User: new("u"), Name: new("n"), Principal: new("p")}
 	for _, tc := range []struct {
 		want   string
 		change func(*mesos.FrameworkInfo)
 	}{
-		{"", func(f *mesos.FrameworkInfo) { f.Name, f.FailoverTimeout = proto.String("new"), proto.Float64(60) }},
-		{"", func(f *mesos.FrameworkInfo) { f.Checkpoint = proto.Bool(false) }},
-		{"Updating 'FrameworkInfo.checkpoint' is unsupported; attempted to update from 'false' to 'true'", func(f *mesos.FrameworkInfo) { f.Checkpoint = proto.Bool(true) }},
-		{"Updating 'FrameworkInfo.user' is unsupported; attempted to update from 'u' to 'v'", func(f *mesos.FrameworkInfo) { f.User = proto.String("v") }},
+		{"", func(f *mesos.FrameworkInfo) { f.Name, f.FailoverTimeout = new("new"), proto.Float64(60) }},
+		{"", func(f *mesos.FrameworkInfo) { f.Checkpoint = new(false) }},
+		{"Updating 'FrameworkInfo.checkpoint' is unsupported; attempted to update from 'false' to 'true'", func(f *mesos.FrameworkInfo) { f.Checkpoint = new(true) }},
+		{"Updating 'FrameworkInfo.user' is unsupported; attempted to update from 'u' to 'v'", func(f *mesos.FrameworkInfo) { f.User = new("v") }},
 		{"Changing framework's principal is not allowed.", func(f *mesos.FrameworkInfo) { f.Principal = nil }},
 		{"'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable", func(f *mesos.FrameworkInfo) { f.Roles = []string{"a"} }},
 	} {
@@ -63,8 +63,8 @@ func TestFrameworkUpdate(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
-	old := &mesos.FrameworkInfo{User: proto.String("u"), Name: proto.String("n"), Checkpoint: proto.Bool(true)}
-	next := &mesos.FrameworkInfo{User: proto.String("v"), Name: proto.String("m")}
+	old := &mesos.FrameworkInfo{User: new("u"), Name: new("n"), Checkpoint: new(true)}
+	next := &mesos.FrameworkInfo{User: new("v"), Name: new("m")}
 	Settle(old, next)
 	if next.GetUser() != "u" || !next.GetCheckpoint() || next.GetName() != "m" {
 		t.Errorf("got %v", next)
@@ -75,7 +75,7 @@ func TestSettle(t *testing.T) {
 func TestPrincipal(t *testing.T) {
 	c := &scheduler.Call{Subscribe: &scheduler.Call_Subscribe{FrameworkInfo: &mesos.FrameworkInfo{}}}
 	match(t, "none named", Principal(c, "p"), "")
-	c.Subscribe.FrameworkInfo.Principal = proto.String("p")
+	c.Subscribe.FrameworkInfo.Principal = new("p")
 	match(t, "the same", Principal(c, "p"), "")
 	match(t, "another", Principal(c, "q"), "Failed to validate scheduler::Call: Authenticated principal 'q' does not match principal 'p' set in `FrameworkInfo`")
 	match(t, "no SUBSCRIBE", Principal(&scheduler.Call{}, "q"), "")

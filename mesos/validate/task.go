@@ -2,6 +2,7 @@ package validate
 
 import (
 	"math"
+	"slices"
 
 	"github.com/saki-run/saki/mesos"
 	"github.com/saki-run/saki/mesos/resources"
@@ -158,10 +159,8 @@ func joinable(e *mesos.ExecutorInfo, l Launch) (resources.Resources, error) {
 
 func oneRole(rs resources.Resources) error {
 	roles := rs.AllocatedRoles()
-	for _, role := range roles {
-		if role == "" {
-			return refuse("The resources are not allocated to a role")
-		}
+	if slices.Contains(roles, "") {
+		return refuse("The resources are not allocated to a role")
 	}
 	if len(roles) > 1 {
 		return refuse("The resources have multiple allocation roles ('%s' and '%s') but only one allocation role is allowed", roles[1], roles[0])

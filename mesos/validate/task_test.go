@@ -27,19 +27,19 @@ func protos(t *testing.T, text string) []*mesos.Resource {
 func customExecutor(t *testing.T) *mesos.ExecutorInfo {
 	return &mesos.ExecutorInfo{
 		Type:       mesos.ExecutorInfo_CUSTOM.Enum(),
-		ExecutorId: &mesos.ExecutorID{Value: proto.String("default")},
-		Command:    &mesos.CommandInfo{Value: proto.String("./run")},
+		ExecutorId: &mesos.ExecutorID{Value: new("default")},
+		Command:    &mesos.CommandInfo{Value: new("./run")},
 		Resources:  protos(t, "cpus:0.1;mem:32"),
 	}
 }
 
 func commandTask(t *testing.T) *mesos.TaskInfo {
 	return &mesos.TaskInfo{
-		Name:      proto.String("t"),
-		TaskId:    &mesos.TaskID{Value: proto.String("1")},
-		AgentId:   &mesos.AgentID{Value: proto.String("A")},
+		Name:      new("t"),
+		TaskId:    &mesos.TaskID{Value: new("1")},
+		AgentId:   &mesos.AgentID{Value: new("A")},
 		Resources: protos(t, "cpus:1;mem:64"),
-		Command:   &mesos.CommandInfo{Value: proto.String("true")},
+		Command:   &mesos.CommandInfo{Value: new("true")},
 	}
 }
 
@@ -91,7 +91,7 @@ func TestTaskRefusals(t *testing.T) {
 		return &mesos.ContainerInfo{Type: mesos.ContainerInfo_MESOS.Enum(), LinuxInfo: &mesos.LinuxInfo{ShareCgroups: &v}}
 	}
 	environment := func(v *mesos.Environment_Variable) *mesos.CommandInfo {
-		v.Name = proto.String("K")
+		v.Name = new("K")
 		return &mesos.CommandInfo{Environment: &mesos.Environment{Variables: []*mesos.Environment_Variable{v}}}
 	}
 	negative := &mesos.DurationInfo{Nanoseconds: proto.Int64(-1)}
@@ -100,9 +100,9 @@ func TestTaskRefusals(t *testing.T) {
 		do   change
 	}{
 		{"", func(*setup) {}},
-		{"ID must not be empty", func(c *setup) { c.t.TaskId.Value = proto.String("") }},
+		{"ID must not be empty", func(c *setup) { c.t.TaskId.Value = new("") }},
 		{"Task has duplicate ID: 1", func(c *setup) { c.l.TaskExists = func(id string) bool { return id == "1" } }},
-		{"Task uses invalid agent B while agent A is expected", func(c *setup) { c.t.AgentId.Value = proto.String("B") }},
+		{"Task uses invalid agent B while agent A is expected", func(c *setup) { c.t.AgentId.Value = new("B") }},
 		{"Task's 'kill_policy.grace_period' must be non-negative", func(c *setup) { c.t.KillPolicy = &mesos.KillPolicy{GracePeriod: negative} }},
 		{"Task's `max_completion_time` must be non-negative", func(c *setup) { c.t.MaxCompletionTime = negative }},
 		{"Task uses invalid check: CheckInfo must specify 'type'", func(c *setup) { c.t.Check = &mesos.CheckInfo{} }},
@@ -111,7 +111,7 @@ func TestTaskRefusals(t *testing.T) {
 		{"Task uses invalid resources: Invalid resources: Resource 'cpus' is invalid: Invalid scalar resource: value < 0", func(c *setup) { c.t.Resources[0].Scalar = scalar(-1) }},
 		{"Invalid task resources: The resources are not allocated to a role", func(c *setup) { c.t.Resources[0].AllocationInfo = nil }},
 		{"Invalid task resources: The resources have multiple allocation roles ('*' and 'eng') but only one allocation role is allowed", func(c *setup) {
-			c.t.Resources[0].AllocationInfo.Role = proto.String("eng")
+			c.t.Resources[0].AllocationInfo.Role = new("eng")
 		}},
 		{"Task mixes revocable and non-revocable resources: Cannot use both revocable and non-revocable 'cpus' at the same time", func(c *setup) {
 			r := proto.CloneOf(c.t.Resources[0])
@@ -120,22 +120,22 @@ func TestTaskRefusals(t *testing.T) {
 		}},
 		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'VALUE' must have a value set", func(c *setup) { c.t.Command = environment(&mesos.Environment_Variable{}) }},
 		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'VALUE' must not have a secret set", func(c *setup) {
-			c.t.Command = environment(&mesos.Environment_Variable{Value: proto.String(""), Secret: &mesos.Secret{}})
+			c.t.Command = environment(&mesos.Environment_Variable{Value: new(""), Secret: &mesos.Secret{}})
 		}},
 		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'VALUE' must not contain a null byte", func(c *setup) {
-			c.t.Command = environment(&mesos.Environment_Variable{Value: proto.String("a\x00b")})
+			c.t.Command = environment(&mesos.Environment_Variable{Value: new("a\x00b")})
 		}},
 		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'SECRET' must have a secret set", func(c *setup) {
 			c.t.Command = environment(&mesos.Environment_Variable{Type: mesos.Environment_Variable_SECRET.Enum()})
 		}},
 		{"Task's `CommandInfo` is invalid: Environment variable 'K' of type 'SECRET' must not have a value set", func(c *setup) {
-			c.t.Command = environment(&mesos.Environment_Variable{Type: mesos.Environment_Variable_SECRET.Enum(), Value: proto.String("")})
+			c.t.Command = environment(&mesos.Environment_Variable{Type: mesos.Environment_Variable_SECRET.Enum(), Value: new("")})
 		}},
 		{"Task's `CommandInfo` is invalid: Environment variable of type 'UNKNOWN' is not allowed", func(c *setup) {
 			c.t.Command = environment(&mesos.Environment_Variable{Type: mesos.Environment_Variable_UNKNOWN.Enum()})
 		}},
 		{"Task's `ContainerInfo` is invalid: Invalid volume: Only one of them should be set: 'host_path', 'image' and 'source'", func(c *setup) {
-			c.t.Container = &mesos.ContainerInfo{Volumes: []*mesos.Volume{{HostPath: proto.String("/a"), Image: &mesos.Image{}}}}
+			c.t.Container = &mesos.ContainerInfo{Volumes: []*mesos.Volume{{HostPath: new("/a"), Image: &mesos.Image{}}}}
 		}},
 		{"Only cpus and mem may be included in a task's resource limits", func(c *setup) { c.t.Limits = map[string]*mesos.Value_Scalar{"disk": scalar(1)} }},
 		{"The cpu limit must be greater than or equal to the cpu request", func(c *setup) { c.t.Limits = map[string]*mesos.Value_Scalar{"cpus": scalar(0.5)} }},
@@ -169,7 +169,7 @@ func TestExecutorRefusals(t *testing.T) {
 		do   func(*setup)
 	}{
 		{"Task should have at least one (but not both)", func(c *setup) { c.t.Command = &mesos.CommandInfo{} }},
-		{"ID must not be empty", func(c *setup) { c.t.Executor.ExecutorId.Value = proto.String("") }},
+		{"ID must not be empty", func(c *setup) { c.t.Executor.ExecutorId.Value = new("") }},
 		{"'ExecutorInfo.command' must be set for 'CUSTOM' executor", func(c *setup) { c.t.Executor.Command = nil }},
 		{"'ExecutorInfo.command' must be set", func(c *setup) { c.t.Executor.Command, c.t.Executor.Type = nil, nil }},
 		{"'ExecutorInfo.type' must be 'CUSTOM'", func(c *setup) {
@@ -179,7 +179,7 @@ func TestExecutorRefusals(t *testing.T) {
 			c.t.Executor.ShutdownGracePeriod = &mesos.DurationInfo{Nanoseconds: proto.Int64(-1)}
 		}},
 		{"ExecutorInfo has an invalid FrameworkID (Actual: G vs Expected: F)", func(c *setup) {
-			c.t.Executor.FrameworkId = &mesos.FrameworkID{Value: proto.String("G")}
+			c.t.Executor.FrameworkId = &mesos.FrameworkID{Value: new("G")}
 		}},
 		{"Executor uses invalid resources: ", func(c *setup) { c.t.Executor.Resources[0].Name = nil }},
 		{"Invalid executor resources: The resources are not allocated", func(c *setup) { c.t.Executor.Resources[0].AllocationInfo = nil }},
@@ -192,7 +192,7 @@ func TestExecutorRefusals(t *testing.T) {
 		{"ExecutorInfo is not compatible with existing ExecutorInfo with same ExecutorID.", func(c *setup) {
 			c.l.Executor = func(string) *mesos.ExecutorInfo {
 				other := customExecutor(t)
-				other.Command.Value = proto.String("./other")
+				other.Command.Value = new("./other")
 				return other
 			}
 		}},
@@ -257,7 +257,7 @@ func TestTaskGroup(t *testing.T) {
 	}{
 		{"", func(*group) {}},
 		{"Task group cannot be empty", func(g *group) { g.g.Tasks = nil }},
-		{"Task '1' is invalid: Task has duplicate ID: 1", func(g *group) { second(g).TaskId.Value = proto.String("1") }},
+		{"Task '1' is invalid: Task has duplicate ID: 1", func(g *group) { second(g).TaskId.Value = new("1") }},
 		{"Task '2' is invalid: 'TaskInfo.executor' must be set", func(g *group) { second(g).Executor = nil }},
 		{"Task '2' is invalid: Task uses no resources", func(g *group) { second(g).Resources = nil }},
 		{"Task '2' is invalid: Docker ContainerInfo is not supported on the task", func(g *group) {
@@ -272,7 +272,7 @@ func TestTaskGroup(t *testing.T) {
 		}},
 		{"", func(g *group) {
 			second(g).Limits = map[string]*mesos.Value_Scalar{"cpus": {Value: proto.Float64(9)}}
-			second(g).Container = &mesos.ContainerInfo{Type: mesos.ContainerInfo_MESOS.Enum(), LinuxInfo: &mesos.LinuxInfo{ShareCgroups: proto.Bool(false)}}
+			second(g).Container = &mesos.ContainerInfo{Type: mesos.ContainerInfo_MESOS.Enum(), LinuxInfo: &mesos.LinuxInfo{ShareCgroups: new(false)}}
 		}},
 		{"'ExecutorInfo.type' must be set", func(g *group) { g.e.Type = nil }},
 		{"Unknown executor type", func(g *group) { g.e.Type = mesos.ExecutorInfo_UNKNOWN.Enum() }},
@@ -287,7 +287,7 @@ func TestTaskGroup(t *testing.T) {
 			g.e.Type, g.e.Command = mesos.ExecutorInfo_CUSTOM.Enum(), &mesos.CommandInfo{}
 			g.e.Container = &mesos.ContainerInfo{Type: mesos.ContainerInfo_DOCKER.Enum()}
 		}},
-		{"The `ExecutorInfo` of task '2' is different from executor 'pod'", func(g *group) { second(g).Executor.Name = proto.String("x") }},
+		{"The `ExecutorInfo` of task '2' is different from executor 'pod'", func(g *group) { second(g).Executor.Name = new("x") }},
 		{"Executor 'pod' uses less CPUs () than the minimum required (0.01)", func(g *group) { same(g.e, g.g, protos(t, "mem:32;disk:1")) }},
 		{"Executor 'pod' uses less memory (mem(allocated: *):31) than the minimum required (32MB)", func(g *group) { same(g.e, g.g, protos(t, "cpus:1;mem:31;disk:1")) }},
 		{"Executor 'pod' uses no disk", func(g *group) { same(g.e, g.g, protos(t, "cpus:1;mem:32")) }},
@@ -305,7 +305,7 @@ func TestTaskGroup(t *testing.T) {
 	} {
 		e := customExecutor(t)
 		e.Type, e.Command = mesos.ExecutorInfo_DEFAULT.Enum(), nil
-		e.ExecutorId.Value = proto.String("pod")
+		e.ExecutorId.Value = new("pod")
 		e.Resources = protos(t, "cpus:0.1;mem:32;disk:10")
 		g := &group{e: e, g: &mesos.TaskGroupInfo{}, l: launch(t)}
 		g.l.Available = g.l.Available.Add(amounts(t, "disk:100"))

@@ -337,7 +337,7 @@ func (f *flight) ranOut(ctx context.Context) bool {
 	select {
 	case <-news:
 		return true
-	case <-errs: // the daemon does not say, or the time is up
+	case <-errs: //nolint:errcheck // a channel: the daemon does not say, or the time is up
 		return false
 	}
 }

@@ -84,7 +84,7 @@ func Open(dir string, opt Options) (*Log, error) {
 	}
 	l := &Log{dir: dir, max: int64(opt.SegmentSize), log: opt.Logger, lock: lock}
 	if err := l.recover(); err != nil {
-		l.closeFiles()
+		_ = l.closeFiles() // err says more
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
 	}
 	return l, nil
