@@ -65,7 +65,6 @@ func TestRunTellsWhyATaskFailed(t *testing.T) {
 	golden(t, "why.txt", b.String())
 }
 
-
 func TestRunStatsDetachAndFormats(t *testing.T) {
 	golden(t, "run.txt", newTerminal(t, answering(sampleTasks()[0])).session(
 		"run fib:1.2 --stats -- 30", "run -d fib:1.2 -- 30", "run fib:1.2 -o yaml -- 30", "run -d fib:1.2 -o json"))
