@@ -236,7 +236,7 @@ func TestFirstInterruptKillsTheTask(t *testing.T) {
 	last.State, last.Outcome.State, last.Reason = api.Killed, api.Killed, api.ReasonUserKill
 	m := slow("", end, last)
 	var kills atomic.Int32
-	m.Kill = func(_ string, force bool) (*api.Task, error) {
+	m.Kill = func(_ string, _ bool) (*api.Task, error) {
 		if kills.Add(1) == 1 {
 			close(end)
 		}
