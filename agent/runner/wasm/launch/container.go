@@ -45,10 +45,8 @@ func (d *Docker) container(s Space, hash string) (*container.Config, *container.
 	host := &container.HostConfig{
 		ReadonlyRootfs: true,
 		Tmpfs:          map[string]string{"/tmp": fmt.Sprintf("rw,noexec,nosuid,nodev,size=%d,mode=1777", tmpSize)},
-		Mounts: []mount.Mount{{
-			Type: mount.TypeBind, Source: source, Target: inside,
-			BindOptions: &mount.BindOptions{Propagation: mount.PropagationRPrivate},
-		}},
+		// The propagation is left to the daemon: private, but for folders in its own volumes, where it insists on slave.
+		Mounts:      []mount.Mount{{Type: mount.TypeBind, Source: source, Target: inside}},
 		CapDrop:     []string{"ALL"},
 		SecurityOpt: []string{"no-new-privileges"}, // seccomp stays the daemon's default
 		NetworkMode: "none",
