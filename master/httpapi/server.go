@@ -58,13 +58,14 @@ type Server struct {
 	infos   *infoCache
 	uploads chan struct{} // a place for each upload under way
 	client  *http.Client
+	leader  http.RoundTripper // of what is passed on to the leader
 	metrics *metrics
 }
 
 // New makes a Server.
 func New(cfg Config) *Server {
 	s := &Server{
-		cfg: cfg, infos: newInfoCache(1024), uploads: make(chan struct{}, 4), client: netx.HTTPClient(),
+		cfg: cfg, infos: newInfoCache(1024), uploads: make(chan struct{}, 4), client: netx.HTTPClient(), leader: leaderTransport(),
 		metrics: newMetrics(cfg.Registry),
 	}
 	s.routes = s.table()
