@@ -178,7 +178,12 @@ func (r *Runner) Close(ctx context.Context, keep bool) error {
 	if keep {
 		return nil
 	}
-	return r.Sweep(ctx, func(api.TaskID, uint32) bool { return false })
+	err := r.Sweep(ctx, func(api.TaskID, uint32) bool { return false })
+	if client.IsErrConnectionFailed(err) { // on most machines without a daemon there never was one
+		r.cfg.Log.Debug("no Docker daemon to remove containers from", "error", err)
+		return nil
+	}
+	return err
 }
 
 // remove removes a container, running or not, with its anonymous volumes. One that is gone or going is no error.

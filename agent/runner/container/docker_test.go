@@ -55,6 +55,20 @@ type seen struct{}
 
 func (seen) Write([]byte) (int, error) { return 0, errSeen }
 
+func TestARunnerWithoutADaemonClosesWell(t *testing.T) {
+	d, err := client.NewClientWithOpts(client.WithHost("unix:///nonexistent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRunner(t, container.Config{Docker: d})
+	if c := r.Probe(t.Context()); c.OK || c.Notice == "" {
+		t.Errorf("got %+v", c)
+	}
+	if err := r.Close(t.Context(), false); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAnImageThatDoesNotExistIsNamedWithTheDaemonsWords(t *testing.T) {
 	need(t)
 	r := newRunner(t, container.Config{})

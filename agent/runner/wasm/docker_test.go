@@ -118,12 +118,12 @@ func TestTasksRunInAHardenedContainer(t *testing.T) {
 	if len(list) != 1 {
 		t.Fatalf("%d containers, want one", len(list))
 	}
-	if c := d.Probe(t.Context()); !c.OK || !strings.HasPrefix(c.Executor, "docker (") {
-		t.Errorf("got %+v", c)
-	}
 	in, err := d.cli.ContainerInspect(t.Context(), list[0].ID)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if c := d.Probe(t.Context()); !c.OK || !strings.HasPrefix(c.Executor, "docker (") || c.Attributes["executor.image"] != in.Config.Image {
+		t.Errorf("got %+v; the image is %s", c, in.Config.Image)
 	}
 	h := in.HostConfig
 	for what, ok := range map[string]bool{

@@ -205,10 +205,8 @@ func (r *Runner) Probe(ctx context.Context) runner.Capability {
 	switch {
 	case kind != "":
 		c.Attributes = map[string]string{"wasm.engine": kind, "wasm.executor": r.cfg.Launcher.Name()}
-		if im, ok := r.cfg.Launcher.(interface{ Image() string }); ok {
-			if name := im.Image(); name != "" {
-				c.Attributes["executor.image"] = name
-			}
+		if image := r.cfg.Launcher.Image(); image != "" {
+			c.Attributes["executor.image"] = image // the one image that is there for sure: saki bench starts it
 		}
 		c.Executor += " (" + kind + ")"
 		if kind == string(engine.Interpreter) {

@@ -156,8 +156,7 @@ func writeImage(w io.Writer, exe string) error {
 	return tw.Close()
 }
 
-// Image names the image of the executors, whose program is /bin/saki; "" before the first one was started. Tasks may use it,
-// since it is there without a registry.
+// Image implements [Launcher]. The program in the image is /bin/saki; tasks may use it, since it is there without a registry.
 func (d *Docker) Image() string {
 	if name := d.image.Load(); name != nil {
 		return *name

@@ -32,6 +32,8 @@ type Launcher interface {
 	Running(ctx context.Context) ([]string, error)
 	// Owner is the user and group that the executor's files must belong to; -1 leaves them as they are.
 	Owner() (uid, gid int)
+	// Image is what the executors' containers are made of, once there is one; "" without containers.
+	Image() string
 	// SharesPaths reports whether an executor sees the machine's folders under their own names.
 	SharesPaths() bool
 }

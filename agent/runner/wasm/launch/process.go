@@ -53,6 +53,9 @@ func (p *Process) Check(context.Context) error {
 // Owner implements [Launcher].
 func (*Process) Owner() (uid, gid int) { return -1, -1 }
 
+// Image implements [Launcher].
+func (*Process) Image() string { return "" }
+
 // SharesPaths implements [Launcher].
 func (*Process) SharesPaths() bool { return true }
 
