@@ -172,7 +172,7 @@ func (a *app) taskDetails(w io.Writer, t *api.Task) {
 	if !t.StartedAt.IsZero() && !t.EndedAt.IsZero() {
 		line("ran", "%s", t.EndedAt.Sub(t.StartedAt))
 	}
-	if t.Outcome != nil {
+	if t.Outcome != nil && t.State.Terminal() { // else it is of an earlier attempt
 		line("receipt", "%s", receipt(t, s))
 	}
 	for _, h := range t.History {
