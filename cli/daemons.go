@@ -138,7 +138,7 @@ func (a *app) devCommand() *cobra.Command {
 	f.StringVar(&d.DataDir, "data-dir", "", "`folder` to keep the cluster in (default: a temporary one)")
 	executorFlag(cmd, &d.Executor)
 	f.DurationVar(&d.NodeGrace, "node-grace", defaultNodeGrace, "how long an agent may be away before its tasks run elsewhere")
-	level := levelFlag(cmd)
+	level := levelFlag(cmd, slog.LevelWarn)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
 		case d.Masters != 1 && d.Masters != 3 && d.Masters != 5:
@@ -149,6 +149,7 @@ func (a *app) devCommand() *cobra.Command {
 			return missing("dev")
 		}
 		d.LogLevel, d.Log = level.Level(), a.env.Stderr
+		d.Progress = func(what string) { fmt.Fprintln(a.env.Stderr, what) }
 		d.Ready = func(url string) { fmt.Fprintln(a.env.Stdout, "ready", url) }
 		return a.serve(cmd, func(ctx context.Context) error { return a.env.Daemons.Dev(ctx, d) })
 	}
@@ -174,7 +175,7 @@ func (a *app) masterCommand() *cobra.Command {
 	f.IntVar(&m.KeepTasks, "keep-tasks", 10_000, "how many ended tasks to remember")
 	f.DurationVar(&m.KeepFor, "keep-for", 24*time.Hour, "how long to remember them")
 	f.DurationVar(&m.NodeGrace, "node-grace", defaultNodeGrace, "how long an agent may be away before its tasks run elsewhere")
-	level := levelFlag(cmd)
+	level := levelFlag(cmd, slog.LevelInfo)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var err error
 		if m.GossipKey, err = checkMember(m.Name, m.DataDir, key, m.Cluster); err != nil {
@@ -217,7 +218,7 @@ func (a *app) agentCommand() *cobra.Command {
 	f.DurationVar(&g.RegistrationTimeout, "executor_registration_timeout", time.Minute, "how long an executor may take to start")
 	f.StringSliceVar(&g.AllowVolumes, "allow-volume", nil, "host `folder` that containers may mount")
 	f.BoolVar(&g.AllowInterpreter, "allow-interpreter", false, "run wasm even where it cannot be compiled (slow)")
-	level := levelFlag(cmd)
+	level := levelFlag(cmd, slog.LevelInfo)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var err error
 		if g.GossipKey, err = checkMember(g.Name, g.DataDir, key, g.Cluster); err != nil {
@@ -284,8 +285,9 @@ func executorFlag(cmd *cobra.Command, v *string) {
 	cmd.Flags().Var(formatFlag{v, []string{"auto", "docker", "process"}}, "executor", "where wasm runs; auto is docker where there is one")
 }
 
-func levelFlag(cmd *cobra.Command) *slog.LevelVar {
+func levelFlag(cmd *cobra.Command, usual slog.Level) *slog.LevelVar {
 	v := new(slog.LevelVar)
+	v.Set(usual)
 	cmd.Flags().Var(levelValue{v}, "log-level", "debug, info, warn or error")
 	return v
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -23,6 +24,9 @@ func (s sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	switch level {
 	case hclog.Warn:
 		to = slog.LevelWarn
+		if strings.HasPrefix(msg, "heartbeat timeout reached") {
+			to = slog.LevelInfo // an election is no fault: every start begins with one
+		}
 	case hclog.Error:
 		to = slog.LevelError
 	}
