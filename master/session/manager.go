@@ -243,28 +243,19 @@ func (m *Manager) admit(ctx context.Context, conn *wire.Conn, h *link.Hello) (*s
 	if err := checkInfo(&h.Info); err != nil {
 		return nil, err
 	}
-	events, err := r.engine.Do(ctx, &core.NodeUp{Info: h.Info})
-	if err != nil {
-		return nil, err
-	}
-	if len(events) > 0 && events[0].Type == core.Rejected {
-		return nil, events[0].Err
-	}
 	s := newStream(h, conn, r)
-	if err := conn.Send(link.TypeWelcome, link.Welcome{Cluster: m.cfg.Cluster, Term: r.term, Master: m.cfg.Master, Node: h.Info.ID}); err != nil {
+	// The stream takes its place before the node is up, so that the end of an older one cannot put the node away afterwards.
+	if err := m.replace(s); err != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	if m.reign != r {
-		m.mu.Unlock()
-		return nil, errNotLeading
+	err := m.register(ctx, s, h)
+	if err == nil {
+		err = conn.Send(link.TypeWelcome, link.Welcome{Cluster: m.cfg.Cluster, Term: r.term, Master: m.cfg.Master, Node: h.Info.ID})
 	}
-	if old := m.streams[s.node]; old != nil {
-		old.conn.Close()
+	if err != nil {
+		m.drop(s)
+		return nil, err
 	}
-	m.streams[s.node] = s
-	delete(m.away, s.node)
-	m.mu.Unlock()
 	// What is placed from here on reaches the stream by itself; the rest is in the view. A task in both is no harm.
 	s.whole(r.view())
 	m.report(s, &link.Report{Started: started(h.Active), Ended: h.Ended})
@@ -273,6 +264,30 @@ func (m *Manager) admit(ctx context.Context, conn *wire.Conn, h *link.Hello) (*s
 	m.mu.Unlock()
 	r.engine.Poke()
 	return s, nil
+}
+
+// replace makes s the node's stream, though not one that tasks are placed for yet, and ends the one before.
+func (m *Manager) replace(s *stream) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.reign != s.reign {
+		return errNotLeading
+	}
+	if old := m.streams[s.node]; old != nil {
+		old.conn.Close()
+	}
+	m.streams[s.node] = s
+	delete(m.away, s.node)
+	return nil
+}
+
+// register commits that the node is up.
+func (m *Manager) register(ctx context.Context, s *stream, h *link.Hello) error {
+	events, err := s.reign.engine.Do(ctx, &core.NodeUp{Info: h.Info})
+	if err == nil && len(events) > 0 && events[0].Type == core.Rejected {
+		return events[0].Err
+	}
+	return err
 }
 
 var errNotLeading = api.Errorf(api.CodeNoLeader, "this master does not lead any more")
@@ -307,6 +322,8 @@ func (m *Manager) drop(s *stream) {
 	mine := m.streams[s.node] == s
 	if mine {
 		delete(m.streams, s.node)
+		// In one step with the above: a stream that comes next queues its NodeUp after this.
+		s.reign.engine.Enqueue(func([]core.Event, error) {}, &core.NodeAway{Node: s.node})
 	}
 	m.mu.Unlock()
 	if !mine {
@@ -314,7 +331,6 @@ func (m *Manager) drop(s *stream) {
 	}
 	m.cfg.Log.Info("agent out of touch", "node", s.name)
 	m.setAway(s.node)
-	s.reign.engine.Enqueue(func([]core.Event, error) {}, &core.NodeAway{Node: s.node})
 }
 
 func (m *Manager) receive(s *stream, typ wire.Type, body []byte) error {
