@@ -10,6 +10,7 @@ import (
 
 	"github.com/saki-run/saki/agent/journal"
 	"github.com/saki-run/saki/agent/runner"
+	"github.com/saki-run/saki/agent/runner/output"
 	"github.com/saki-run/saki/agent/table"
 	"github.com/saki-run/saki/api"
 	"github.com/saki-run/saki/wire/link"
@@ -118,6 +119,11 @@ func (a *Agent) run(x *attempt) {
 		}
 	}
 	a.metrics.ended(x.task.Spec.Kind(), &o)
+	if o.Inline && mayBeTriedAgain(x.task, &o) {
+		if err := output.Keep(x.dir, &o); err != nil {
+			a.cfg.Log.Warn("the output of an attempt is not kept", "task", x.Task, "attempt", x.Number, "error", err)
+		}
+	}
 	a.mu.Lock()
 	delete(a.live, x.Attempt)
 	news := a.table.Ended(x.Attempt, o)
@@ -135,6 +141,11 @@ func (a *Agent) run(x *attempt) {
 		}
 		a.reports.ended(ended)
 	}, journal.Record{Ended: &ended})
+}
+
+// mayBeTriedAgain reports whether the masters may start another attempt after this end.
+func mayBeTriedAgain(t *api.Task, o *api.Outcome) bool {
+	return o.State == api.Lost || o.State == api.Failed && t.Spec.Retries > 0
 }
 
 func (a *Agent) attempt(x *attempt) (api.Outcome, error) {

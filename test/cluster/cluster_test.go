@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -261,6 +262,31 @@ func TestALostAttemptIsTriedAgainUntilTheTaskIsLost(t *testing.T) {
 	got, err := cl.Run(t.Context(), &api.Spec{Shell: &api.ShellSpec{Script: "lose"}})
 	if err != nil || got.State != api.Lost || got.Attempt != api.MaxLosses+1 {
 		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestTheOutputOfEarlierAttemptsIsKept(t *testing.T) {
+	c := Start(t, Config{})
+	c.AddAgent("a1", "", shellRunner(NewFake()), nil)
+	cl := connect(t, c)
+	spec := exit(3)
+	spec.Retries, spec.Backoff = 2, api.Duration(10*time.Millisecond)
+	task := submit(t, cl, spec)
+	got := c.untilState(cl, task.ID, api.Failed)
+	if got.Attempt != 3 {
+		t.Fatalf("it took %d attempts", got.Attempt)
+	}
+	for n := range uint32(3) {
+		body, err := cl.Logs(t.Context(), string(task.ID), client.LogOptions{Stream: "stderr", Attempt: n + 1})
+		if err != nil {
+			t.Errorf("attempt %d: %v", n+1, err)
+			continue
+		}
+		b, err := io.ReadAll(body)
+		if want := fmt.Sprintf("error of %s.%d\n", task.ID, n+1); err != nil || string(b) != want {
+			t.Errorf("attempt %d: got %q, %v", n+1, b, err)
+		}
+		body.Close()
 	}
 }
 

@@ -61,7 +61,9 @@ func (f *Fake) finish(ctx context.Context, t *api.Task) (api.Outcome, error) {
 	case isExit && code == "0":
 		return api.Outcome{State: api.Finished, Reason: api.ReasonExit, Inline: true, Stdout: []byte("out of " + string(t.ID))}, nil
 	case isExit:
-		return api.Outcome{State: api.Failed, Reason: api.ReasonExit, ExitCode: int(code[0] - '0'), Inline: true}, nil
+		return api.Outcome{
+			State: api.Failed, Reason: api.ReasonExit, ExitCode: int(code[0] - '0'), Inline: true, Stderr: []byte("error of " + name(t) + "\n"),
+		}, nil
 	case script == "lose":
 		return api.Outcome{State: api.Lost, Reason: api.ReasonWorkerLost, ExitCode: api.ExitCluster, Inline: true}, nil
 	}

@@ -68,6 +68,20 @@ func Trim(dir string, o *api.Outcome) {
 	}
 }
 
+// Keep writes what o carries of the output back into dir, for an attempt that another one follows: the masters keep the output
+// of the last alone.
+func Keep(dir string, o *api.Outcome) error {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return fmt.Errorf("keep output: %w", err)
+	}
+	for name, b := range map[string][]byte{Stdout: o.Stdout, Stderr: o.Stderr} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			return fmt.Errorf("keep output: %w", err)
+		}
+	}
+	return nil
+}
+
 // stream is one file and the beginning of what went into it.
 type stream struct {
 	mu      sync.Mutex // guards all below
