@@ -253,6 +253,34 @@ func TestFollowLogsGoesOnAfterBreaksAndRetries(t *testing.T) {
 	}
 }
 
+func TestFollowLogsGoesOnWhenTheOutputOfAnAttemptIsLost(t *testing.T) {
+	for _, code := range []api.Code{api.CodeLogsGone, api.CodeUnreachable} {
+		var lost atomic.Bool
+		m := &clienttest.Master{
+			Task: func(string, time.Duration) (*api.Task, error) {
+				if lost.Load() {
+					task := ended("t1")
+					task.Attempt = 2
+					return &task, nil
+				}
+				return &api.Task{ID: "t1", State: api.Running, Attempt: 1}, nil
+			},
+			Logs: func(_ string, q url.Values, w io.Writer) error {
+				if q.Get("attempt") == "1" {
+					lost.Store(true)
+					return api.Errorf(code, "the node is gone")
+				}
+				_, err := io.WriteString(w, "again\n")
+				return err
+			},
+		}
+		var out bytes.Buffer
+		if err := newClient(t, m.Start(t)).FollowLogs(t.Context(), "t1", LogOptions{}, &out); err != nil || out.String() != "again\n" {
+			t.Errorf("%s: got %q, %v", code, out.String(), err)
+		}
+	}
+}
+
 func atoi(s string) int {
 	n := 0
 	for _, c := range s {

@@ -2,11 +2,14 @@ package client
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/saki-run/saki/api"
 )
 
 // LogOptions choose what [Client.Logs] and [Client.FollowLogs] read. The zero value means the whole stdout of the last attempt.
@@ -72,6 +75,9 @@ func (c *Client) FollowLogs(ctx context.Context, id string, o LogOptions, w io.W
 		}
 		n, whole, err := c.copyLogs(ctx, id, o, w)
 		o.Offset += n
+		if only == 0 && !ended && outOfReach(err) {
+			continue // the next attempt may be within reach, or the end tell more
+		}
 		if err != nil || whole && ended {
 			return err
 		}
@@ -81,6 +87,12 @@ func (c *Client) FollowLogs(ctx context.Context, id string, o LogOptions, w io.W
 			}
 		}
 	}
+}
+
+// outOfReach reports whether the output is gone or its agent is, which is no reason to give the task up.
+func outOfReach(err error) bool {
+	e, ok := errors.AsType[*api.Error](err)
+	return ok && (e.Code == api.CodeLogsGone || e.Code == api.CodeUnreachable)
 }
 
 // pauseBetweenReads is how long to wait for the end of a task whose output has ended: the report may still be on its way.
