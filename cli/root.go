@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -142,7 +143,7 @@ func someArgs(what string) cobra.PositionalArgs {
 		if len(args) == 0 {
 			return usage("%s needs %s", cmd.CommandPath(), what).hint("usage: %s", cmd.UseLine())
 		}
-		return nil
+		return noneEmpty(cmd, args)
 	}
 }
 
@@ -151,6 +152,14 @@ func oneArg(what string) cobra.PositionalArgs {
 		if len(args) != 1 {
 			return usage("%s needs %s, and %d are given", cmd.CommandPath(), what, len(args)).hint("usage: %s", cmd.UseLine())
 		}
-		return nil
+		return noneEmpty(cmd, args)
 	}
+}
+
+// noneEmpty refuses an argument that a shell made of a variable that is not set.
+func noneEmpty(cmd *cobra.Command, args []string) error {
+	if slices.Contains(args, "") {
+		return usage("%s got an argument that is empty", cmd.CommandPath()).hint("is the variable set that it comes from?")
+	}
+	return nil
 }

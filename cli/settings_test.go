@@ -118,3 +118,24 @@ func TestDevSaysWhenItIsReady(t *testing.T) {
 		t.Errorf("got %q, %q, exit %d", out, errs, code)
 	}
 }
+
+func TestAnArgumentThatIsEmptyIsRefusedBeforeAnyMasterIsAsked(t *testing.T) {
+	for _, args := range [][]string{
+		{"inspect", ""},
+		{"kill", "a", ""},
+		{"logs", ""},
+		{"explain", ""},
+		{"node", "drain", ""},
+		{"node", "inspect", ""},
+		{"module", "rm", ""},
+		{"module", "inspect", ""},
+	} {
+		_, stderr, code := newTerminal(t, nil).saki(args...)
+		if code != 2 || !strings.Contains(stderr, "empty") {
+			t.Errorf("saki %q: exit code %d, %s", args, code, stderr)
+		}
+	}
+	if _, stderr, code := newTerminal(t, nil).saki("wait", ""); code != 125 || !strings.Contains(stderr, "empty") {
+		t.Errorf("saki wait: exit code %d, %s", code, stderr)
+	}
+}
