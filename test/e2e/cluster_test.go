@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -85,11 +86,34 @@ func (c *cluster) client(t *testing.T, names ...string) *client.Client {
 		}
 	}
 	slices.Sort(addrs)
+	return newClient(t, addrs)
+}
+
+// clientFirst makes a client of all masters that speaks with this one for as long as it answers.
+func (c *cluster) clientFirst(t *testing.T, first string) *client.Client {
+	t.Helper()
+	addrs := []string{fmt.Sprintf("http://%s:5050", c.masters[first].ip)}
+	for name, m := range c.masters {
+		if name != first {
+			addrs = append(addrs, fmt.Sprintf("http://%s:5050", m.ip))
+		}
+	}
+	return newClient(t, addrs)
+}
+
+func newClient(t *testing.T, addrs []string) *client.Client {
+	t.Helper()
 	cl, err := client.New(client.Config{Addrs: addrs, ConnectPatience: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return cl
+}
+
+// follower gives the name of a master other than the leader.
+func (c *cluster) follower(leader *machine) string {
+	names := slices.Sorted(maps.Keys(c.masters))
+	return names[(slices.Index(names, leader.name)+1)%len(names)]
 }
 
 // until asks again and again until cond holds, for at most half a minute, and gives how long it took.

@@ -112,9 +112,14 @@ func theLeaderGoes(t *testing.T, c *cluster, how string, power func(leader *mach
 	var slowest time.Duration
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range clients {
+	for n := range clients {
 		wg.Go(func() {
-			cl := c.client(t)
+			var cl *client.Client // half of them speak with the leader itself, the others through one that follows
+			if n%2 == 0 {
+				cl = c.clientFirst(t, leader.name)
+			} else {
+				cl = c.clientFirst(t, c.follower(leader))
+			}
 			for i := int(next.Add(1)) - 1; i < tasks; i = int(next.Add(1)) - 1 {
 				begun := time.Now()
 				got, err := cl.Submit(t.Context(), spec(i), client.SubmitOptions{Key: key(i)})
@@ -142,6 +147,9 @@ func theLeaderGoes(t *testing.T, c *cluster, how string, power func(leader *mach
 	}
 	t.Logf("%d of %d tasks acknowledged by %d clients; after %s of %s there were no writes for %v, and the slowest submit took %v",
 		len(acked), tasks, clients, how, leader.name, gap.Round(time.Millisecond), slowest.Round(time.Millisecond))
+	if slowest > 14*time.Second {
+		t.Error("a client waited for the old leader until its own limit")
+	}
 
 	for _, id := range acked {
 		ended(t, cl, id)
