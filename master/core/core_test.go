@@ -476,3 +476,15 @@ func BenchmarkTaskThroughTheStateMachine(b *testing.B) {
 		}
 	}
 }
+
+func TestAMissingModuleIsToldHowToPushIt(t *testing.T) {
+	m := newMachine(t)
+	ref, err := api.ParseModuleRef("hello:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = m.s.View().FindModule(ref)
+	if e := api.AsError(err); e == nil || e.Code != api.CodeModuleNotFound || e.Hint != "push it with: saki module push FILE hello:1" {
+		t.Errorf("got %+v", e)
+	}
+}

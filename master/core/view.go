@@ -199,7 +199,7 @@ func (v View) FindModule(ref api.ModuleRef) (*api.Module, error) {
 	if best := api.Closest(ref.String(), tags); best != "" && ref.Digest == "" {
 		return nil, e.WithHint("did you mean %s?", best)
 	}
-	return nil, e.WithHint("push it with: saki module push FILE --tag %s", ref)
+	return nil, e.WithHint("push it with: saki module push FILE %s", ref)
 }
 
 // Modules gives every module in the order of digests.
