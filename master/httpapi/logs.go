@@ -27,6 +27,13 @@ func (s *Server) taskLogs(w http.ResponseWriter, r *http.Request) error {
 	if stream != "stdout" && stream != "stderr" {
 		return api.Errorf(api.CodeInvalidArgument, "unknown stream %s", api.Quote(stream)).WithHint("use stdout or stderr")
 	}
+	for _, k := range []string{"offset", "tail"} {
+		if text := q.Get(k); text != "" {
+			if _, err := strconv.ParseUint(text, 10, 63); err != nil {
+				return api.Errorf(api.CodeInvalidArgument, "%s is %s; it must be a number that is not negative", k, api.Quote(text))
+			}
+		}
+	}
 	l := logReader{s: s, w: w, r: r, stream: stream, query: q}
 	if text := q.Get("attempt"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 32)

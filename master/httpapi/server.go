@@ -5,7 +5,9 @@ package httpapi
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -122,8 +124,31 @@ func sameOrigin(next http.Handler) http.Handler {
 				return
 			}
 		}
+		if rebound(r) {
+			writeError(w, api.Errorf(api.CodeNotAllowed, "%s is not a name of this machine's loopback address", api.Quote(r.Host)).
+				WithHint("use the address itself, or localhost"))
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// rebound reports whether a request came in on a loopback address under a name of the public kind. A page can have its own
+// name answered with 127.0.0.1, and for the browser this master is then of the page's origin.
+func rebound(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok || !netx.IsLoopback(local.String()) {
+		return false
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	if _, err := netip.ParseAddr(host); err == nil {
+		return false
+	}
+	return strings.Contains(host, ".") && !strings.HasSuffix(host, ".localhost")
 }
 
 // wrap adds what all routes share: forwarding, counting and error bodies.

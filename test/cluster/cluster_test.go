@@ -309,6 +309,21 @@ func TestLogsOfAShortTaskComeFromTheMasters(t *testing.T) {
 	}
 }
 
+func TestLogsWithAnAbsurdRangeAreRefused(t *testing.T) {
+	c := Start(t, Config{})
+	c.AddAgent("a1", "", shellRunner(NewFake()), nil)
+	task, err := connect(t, c).Run(t.Context(), exit(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{"offset=-5", "offset=x", "tail=-1", "tail=x", "tail=99999999999999999999"} {
+		status, body := call(t, "GET", c.URLs()[0]+"/v1/tasks/"+string(task.ID)+"/logs?"+query, nil)
+		if got := codeOf(t, body); status != 400 || got != api.CodeInvalidArgument {
+			t.Errorf("%s: got %d %s", query, status, got)
+		}
+	}
+}
+
 type writer []byte
 
 func (w *writer) Write(b []byte) (int, error) {
