@@ -60,6 +60,8 @@ type Agent struct {
 	caps  map[api.Kind]runner.Capability
 	wg    sync.WaitGroup
 
+	broken chan error // the journal's fault, which ends Run
+
 	leader  string // hint of the last master that turned us away
 	maxTerm uint64
 	ctx     context.Context // of Run: ends the attempts
@@ -73,6 +75,7 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, table: table.New(), live: map[link.Attempt]*attempt{},
 		caps: map[api.Kind]runner.Capability{}, reports: newReports(), metrics: newMetrics(),
+		broken: make(chan error, 1),
 	}
 	var err error
 	if a.fetch, err = blob.NewFetcher(blob.FetcherConfig{Store: cfg.Blobs}); err != nil {
@@ -107,7 +110,8 @@ func (a *Agent) sources() []string {
 }
 
 // Run works until ctx ends: it keeps the stream to the leader and runs what it is given. It then leaves the attempts to the
-// next process, or ends them when the config says so, and closes the runners.
+// next process, or ends them when the config says so, and closes the runners. It ends before ctx when the journal cannot be
+// written.
 func (a *Agent) Run(ctx context.Context) error {
 	run, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
@@ -118,6 +122,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepStream(gctx) })
 	g.Go(func() error { return a.watchRunners(gctx) })
 	g.Go(func() error { return a.sweep(gctx) })
+	g.Go(func() error {
+		select {
+		case err := <-a.broken:
+			return err
+		case <-gctx.Done():
+			return nil
+		}
+	})
 	g.Go(func() error { a.sweepRunners(gctx); return nil })
 	err := g.Wait()
 	if a.cfg.EndTasks {
@@ -134,6 +146,16 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 	}
 	return errors.Join(err, a.journal.Close())
+}
+
+// fail ends Run: without its journal an agent cannot promise that outcomes survive it. Attempts live on; the next process
+// finds them once the disk works again.
+func (a *Agent) fail(err error) {
+	a.cfg.Log.Error("the journal cannot be written; the agent stops", "error", err)
+	select {
+	case a.broken <- err:
+	default:
+	}
 }
 
 // info is what the agent says of itself.

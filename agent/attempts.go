@@ -59,6 +59,7 @@ func (a *Agent) resume() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, x := range a.live {
+		x.ctx, x.cancel = context.WithCancelCause(a.ctx)
 		a.goRun(x)
 	}
 }
@@ -66,7 +67,6 @@ func (a *Agent) resume() {
 // goRun runs the attempt in its own goroutine. The caller holds mu.
 func (a *Agent) goRun(x *attempt) {
 	x.got = a.cfg.Now()
-	x.ctx, x.cancel = context.WithCancelCause(a.ctx)
 	a.wg.Go(func() { a.run(x) })
 }
 
@@ -84,6 +84,7 @@ func (a *Agent) desire(d link.Desire) {
 				Attempt: at, task: act.Task, ended: make(chan struct{}),
 				dir: a.cfg.Home.AttemptDir(act.Task.Spec.Namespace, at.Task, at.Number),
 			}
+			x.ctx, x.cancel = context.WithCancelCause(a.ctx) // a stop may follow before it runs
 			a.live[at] = x
 			notes = append(notes, journal.Record{Start: act.Task})
 			start = append(start, x)
@@ -97,7 +98,11 @@ func (a *Agent) desire(d link.Desire) {
 	}
 	if len(notes) > 0 {
 		if err := a.journal.Write(notes...); err != nil {
-			a.cfg.Log.Error("cannot write the journal", "error", err)
+			for _, x := range start { // nothing runs that could be forgotten
+				delete(a.live, x.Attempt)
+			}
+			a.fail(err)
+			return
 		}
 	}
 	for _, x := range start {
@@ -137,7 +142,8 @@ func (a *Agent) run(x *attempt) {
 	ended := link.Ended{Attempt: x.Attempt, Outcome: o}
 	a.journal.Sync(func(err error) {
 		if err != nil {
-			a.cfg.Log.Error("cannot write the journal", "error", err)
+			a.fail(err) // what is not safe here is not reported
+			return
 		}
 		a.reports.ended(ended)
 	}, journal.Record{Ended: &ended})

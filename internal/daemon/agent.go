@@ -61,6 +61,9 @@ func newAgent(ctx context.Context, c cli.AgentConfig, v api.Version, end bool, l
 		return nil, err
 	}
 	undo = append(undo, n.web.Close)
+	if c.Resources, err = detect(c.Resources, c.ResourcesGiven, n.home.Dir); err != nil {
+		return nil, err
+	}
 	runners, err := n.runners(ctx, c)
 	if err != nil {
 		return nil, err
@@ -72,12 +75,8 @@ func newAgent(ctx context.Context, c cli.AgentConfig, v api.Version, end bool, l
 	if err != nil {
 		return nil, err
 	}
-	total, err := detect(c.Resources, c.ResourcesGiven, n.home.Dir)
-	if err != nil {
-		return nil, err
-	}
 	n.Agent, err = agent.New(agent.Config{
-		Home: n.home, Name: c.Name, Addr: n.web.Addr().String(), Total: total, Attributes: c.Attributes, Version: v.Version,
+		Home: n.home, Name: c.Name, Addr: n.web.Addr().String(), Total: c.Resources, Attributes: c.Attributes, Version: v.Version,
 		Runners: runners, Masters: n.member.masterAddrs, Blobs: n.blobs, EndTasks: end, Now: time.Now, Log: log,
 	})
 	return n, err
@@ -126,12 +125,14 @@ func (n *agentNode) wasmRunner(ctx context.Context, c cli.AgentConfig, id string
 
 // launcher decides where executors live. With auto it is a container where there is a Docker daemon.
 func (n *agentNode) launcher(ctx context.Context, c cli.AgentConfig, id string) (launch.Launcher, error) {
-	process := &launch.Process{Root: n.home.Namespaces(), Log: n.log.With("part", "executor")}
+	options := launch.Options{WorkerMem: int64(max(256*api.MiB, c.Resources.Mem/4))} // of Go's heap; guests' memory lies outside
+	process := &launch.Process{Root: n.home.Namespaces(), Options: options, Log: n.log.With("part", "executor")}
 	if c.Executor == "process" {
 		return process, nil
 	}
 	docker, err := launch.NewDocker(launch.DockerConfig{
-		Cluster: c.Cluster, Agent: id, Root: n.home.Namespaces(), Log: n.log.With("part", "executor"), Progress: c.Progress,
+		Cluster: c.Cluster, Agent: id, Root: n.home.Namespaces(), Options: options,
+		CPUs: float64(c.Resources.CPUs) / 1000, Memory: int64(c.Resources.Mem), Log: n.log.With("part", "executor"), Progress: c.Progress,
 	})
 	if err == nil {
 		check, cancel := context.WithTimeout(ctx, 2*time.Second)
