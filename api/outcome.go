@@ -30,6 +30,9 @@ type Receipt struct {
 	StdoutBytes int64  `json:"stdout_bytes"`      // written, whether kept or not
 	StderrBytes int64  `json:"stderr_bytes"`      //
 	Dropped     int64  `json:"dropped,omitempty"` // bytes of output over the limit
+
+	Deterministic bool `json:"deterministic,omitempty"` // wasm that saw virtual clocks and randomness: it can be run again alike
+	Unmetered     bool `json:"unmetered,omitempty"`     // wasm that could not be metered: no fuel is counted
 }
 
 // Exit codes of run, wait and call that are not the guest's own.

@@ -27,6 +27,10 @@ type runFlags struct {
 	timeout, backoff, killGrace    spanFlag
 	retries, ports, count          int
 	countGiven, shellGiven, dashed bool
+
+	fuel                  uint64
+	isolation, engine     string
+	deterministic, record bool
 }
 
 const runHelp = `What to run: MODULE is a file, name[:tag] or sha256:…; or --image IMG, or --shell SCRIPT
@@ -39,6 +43,11 @@ What it needs:
       --cpus 0.5 --mem 64Mi --disk 1Gi --ports N     for each copy; ports come as PORT0, PORT1…
       --constraint 'zone=a' | 'zone!=a' | 'zone in a,b'    --placement pack|spread
       --count N               run N copies, told apart by SAKI_TASK_INDEX
+How a wasm module runs:
+      --fuel N                end it after N instructions: exit code 137
+      --isolation strict      in a process of its own         --engine compiler|interpreter
+      --deterministic         virtual clocks and randomness: equal inputs give equal runs
+      --record                keep what clocks and randomness gave, for saki replay
 How it ends:
       --timeout 1m30s --kill-grace 5s --retries N --backoff 1s --max-output 10Mi
 What is shown:
@@ -76,6 +85,11 @@ func (f *runFlags) define(cmd *cobra.Command) {
 	fs.Var(&f.timeout, "timeout", "of one attempt")
 	fs.Var(&f.backoff, "backoff", "before the first retry")
 	fs.Var(&f.killGrace, "kill-grace", "between TERM and KILL")
+	fs.Uint64Var(&f.fuel, "fuel", 0, "instructions it may use")
+	fs.StringVar(&f.isolation, "isolation", "", "shared or strict")
+	fs.StringVar(&f.engine, "engine", "", "compiler or interpreter")
+	fs.BoolVar(&f.deterministic, "deterministic", false, "virtual clocks and randomness")
+	fs.BoolVar(&f.record, "record", false, "keep what clocks and randomness gave")
 	fs.IntVar(&f.retries, "retries", 0, "attempts after a failed one")
 	fs.IntVar(&f.ports, "ports", 0, "ports")
 	fs.IntVar(&f.count, "count", 1, "copies")
@@ -173,6 +187,9 @@ func (f *runFlags) kind(s *api.Spec, args []string) error {
 	if f.fn != "" && (f.image != "" || f.shellGiven) {
 		return usage("--func is for wasm modules")
 	}
+	if (f.fuel > 0 || f.isolation+f.engine != "" || f.deterministic || f.record) && (f.image != "" || f.shellGiven) {
+		return usage("--fuel, --isolation, --engine, --deterministic and --record are for wasm modules").hint("leave them out")
+	}
 	switch {
 	case f.image != "":
 		s.Container = &api.ContainerSpec{Image: f.image, Command: args, Network: f.network, User: f.user, Workdir: f.workdir}
@@ -184,7 +201,10 @@ func (f *runFlags) kind(s *api.Spec, args []string) error {
 	case len(args) == 0 || f.dashed && args[0] == "":
 		return usage("there is nothing to run").hint("name a module: saki run hello.wasm; or use --image or --shell")
 	default:
-		s.Wasm = &api.WasmSpec{Module: args[0], Func: f.fn, Args: args[1:]}
+		s.Wasm = &api.WasmSpec{
+			Module: args[0], Func: f.fn, Args: args[1:], Fuel: f.fuel, Isolation: api.Isolation(f.isolation), Engine: f.engine,
+			Deterministic: f.deterministic, Record: f.record,
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -14,6 +15,12 @@ import (
 	"github.com/saki-run/saki/executor/protocol"
 )
 
+// loadKey tells loads apart.
+type loadKey struct {
+	digest api.Digest
+	kind   engine.Kind
+}
+
 // loading is a load under way, shared by all who ask for the module.
 type loading struct {
 	done chan struct{}
@@ -21,25 +28,26 @@ type loading struct {
 }
 
 // load reads and compiles a module of the folder, unless it is held. It tells how long the caller has waited.
-func (w *worker) load(ctx context.Context, d api.Digest) (time.Duration, error) {
-	if w.eng.Has(d) {
+func (w *worker) load(ctx context.Context, d api.Digest, kind engine.Kind) (time.Duration, error) {
+	if w.eng.Has(d, kind) {
 		return 0, nil
 	}
 	began := w.now()
 	w.mu.Lock()
-	l := w.loading[d]
+	key := loadKey{d, cmp.Or(kind, w.eng.Kind())}
+	l := w.loading[key]
 	mine := l == nil
 	if mine {
 		l = &loading{done: make(chan struct{})}
-		w.loading[d] = l
+		w.loading[key] = l
 	}
 	w.mu.Unlock()
 	if mine {
 		// Others may wait for it: whoever asked first and gave up does not take it away from them.
 		go func() {
-			l.err = w.compile(context.WithoutCancel(ctx), d)
+			l.err = w.compile(context.WithoutCancel(ctx), d, key.kind)
 			w.mu.Lock()
-			delete(w.loading, d)
+			delete(w.loading, key)
 			w.mu.Unlock()
 			close(l.done)
 		}()
@@ -52,7 +60,7 @@ func (w *worker) load(ctx context.Context, d api.Digest) (time.Duration, error) 
 	}
 }
 
-func (w *worker) compile(ctx context.Context, d api.Digest) error {
+func (w *worker) compile(ctx context.Context, d api.Digest, kind engine.Kind) error {
 	if _, err := api.ParseDigest(string(d)); err != nil {
 		return err
 	}
@@ -65,11 +73,11 @@ func (w *worker) compile(ctx context.Context, d api.Digest) error {
 		return fmt.Errorf("load module %s: the file holds %s", d.Short(), got.Short())
 	}
 	if w.cfg.Compile != nil {
-		if err := w.cfg.Compile(ctx, path); err != nil {
+		if err := w.cfg.Compile(ctx, path, kind); err != nil {
 			return err
 		}
 	}
-	return w.eng.Load(ctx, d, wasm)
+	return w.eng.LoadFor(ctx, d, kind, wasm)
 }
 
 // refusal says why a module could not be loaded.

@@ -28,6 +28,7 @@ func Main(ctx context.Context, args []string, build string, stderr io.Writer) er
 		memory      = fs.Int64("memory", 0, "bytes a worker's runtime keeps within; 0 is no limit")
 		name        = fs.String("name", "", "name of the worker")
 		incarnation = fs.String("incarnation", "", "of the worker process")
+		kind        = fs.String("engine", "", "kind of engine to compile for: compiler or interpreter; by default the one that works")
 		module      = fs.String("module", "", "file to compile")
 	)
 	if err := fs.Parse(args); err != nil {
@@ -44,7 +45,9 @@ func Main(ctx context.Context, args []string, build string, stderr io.Writer) er
 			Parent: os.Stdin, Engine: engineConfig(*dir), Compile: Compiler(*dir),
 		})
 	case "compile":
-		return compileFile(ctx, engineConfig(*dir), *module, *memory)
+		cfg := engineConfig(*dir)
+		cfg.Kind = engine.Kind(*kind)
+		return compileFile(ctx, cfg, *module, *memory)
 	}
 	return Run(ctx, Config{Dir: *dir, Workers: *workers, WorkerMem: *memory, Build: build, Log: log})
 }

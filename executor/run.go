@@ -52,6 +52,7 @@ func (w *worker) invoke(ctx context.Context, inv *protocol.Invoke) {
 		return // an agent that asks twice gets one run
 	}
 	w.running[inv.Key] = r
+	w.own = w.own || inv.Own
 	w.mu.Unlock()
 	if w.active.CompareAndSwap(false, true) {
 		w.wake <- struct{}{}
@@ -84,6 +85,8 @@ func (w *worker) run(ctx context.Context, r *run) api.Outcome {
 		Digest: inv.Digest, Name: inv.Name, Func: inv.Func, Args: inv.Args, Env: inv.Env,
 		Stdin: stdin, Stdout: r.out.out, Stderr: r.out.err,
 		Mem: inv.Mem, Timeout: time.Duration(inv.Timeout), Dir: filepath.Join(inv.Dir, protocol.Sandbox),
+		Kind: engine.Kind(inv.Engine), Fuel: inv.Fuel, Deterministic: inv.Deterministic,
+		Disk:  engine.Quota{Bytes: inv.Disk, Files: inv.Files},
 		Began: func() { r.began.Store(w.now().UnixNano()) },
 	}
 	out, err := w.eng.Run(ctx, call)
@@ -93,7 +96,7 @@ func (w *worker) run(ctx context.Context, r *run) api.Outcome {
 	}
 	// Not held, or no longer. A module can be let go again before it is used when very many are in use.
 	for range 3 {
-		took, lerr := w.load(ctx, inv.Digest)
+		took, lerr := w.load(ctx, inv.Digest, call.Kind)
 		if lerr != nil {
 			if ctx.Err() != nil {
 				return engine.Stopped(stopReason(ctx))

@@ -191,7 +191,7 @@ func TestResultsAreKeptUntilTheyAreAcknowledged(t *testing.T) {
 func TestTheCompilerApart(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "m.wasm")
-	if err := Compiler(dir)(t.Context(), path); err == nil {
+	if err := Compiler(dir)(t.Context(), path, engine.Compiler); err == nil {
 		t.Error("a module that is not there was compiled")
 	} else if _, ok := errors.AsType[*engine.Refusal](err); ok {
 		t.Errorf("a module that is not there is refused: %v", err)
@@ -202,7 +202,7 @@ func TestTheCompilerApart(t *testing.T) {
 	late, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
 	for want, ctx := range map[api.Reason]context.Context{api.ReasonModuleRefused: t.Context(), api.ReasonCompileLimit: late} {
-		err := compileApart(ctx, dir, path, compileMem)
+		err := compileApart(ctx, dir, path, engine.Compiler, compileMem)
 		if r, ok := errors.AsType[*engine.Refusal](err); !ok || r.Reason != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
@@ -210,13 +210,13 @@ func TestTheCompilerApart(t *testing.T) {
 	if err := os.WriteFile(path, []byte("\x00asm\x01\x00\x00\x00"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Compiler(dir)(t.Context(), path); err != nil {
+	if err := Compiler(dir)(t.Context(), path, engine.Compiler); err != nil {
 		t.Error(err)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := Compiler(dir)(t.Context(), path); err != nil {
+	if err := Compiler(dir)(t.Context(), path, engine.Compiler); err != nil {
 		t.Errorf("it was compiled twice: %v", err)
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/saki-run/saki/api"
 	"github.com/saki-run/saki/executor/engine"
 	"github.com/saki-run/saki/executor/protocol"
 	"github.com/saki-run/saki/wire"
@@ -43,9 +42,9 @@ type WorkerConfig struct {
 	Parent io.Reader
 	// MemLimit is what the Go runtime tries to keep within, in bytes; 0 is no limit.
 	MemLimit int64
-	// Compile compiles the module at path into the cache of the same engine elsewhere, where a module that breaks the compiler
+	// Compile compiles the module at path for a kind of engine into the cache elsewhere, where a module that breaks the compiler
 	// does no harm. An error that is an [*engine.Refusal] refuses the module. Default: the module is compiled in this process.
-	Compile func(ctx context.Context, path string) error
+	Compile func(ctx context.Context, path string, kind engine.Kind) error
 }
 
 // worker runs what an agent asks for. All that it knows outlives its connections.
@@ -61,7 +60,8 @@ type worker struct {
 	conn    *wire.Conn // nil while there is no agent
 	running map[protocol.Key]*run
 	ended   map[protocol.Key]*protocol.Result // not acknowledged yet
-	loading map[api.Digest]*loading
+	loading map[loadKey]*loading
+	own     bool // it was given to one task, and takes no other
 }
 
 // Worker is the body of a worker process. It dials the agent's socket in the executor's folder until ctx ends, and runs what
@@ -83,7 +83,7 @@ func Worker(ctx context.Context, cfg WorkerConfig) error {
 		wake:    make(chan struct{}, 1),
 		running: map[protocol.Key]*run{},
 		ended:   map[protocol.Key]*protocol.Result{},
-		loading: map[api.Digest]*loading{},
+		loading: map[loadKey]*loading{},
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -178,6 +178,7 @@ func (w *worker) hello() *protocol.Hello {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	h.Own = w.own
 	for k := range w.running {
 		h.Running = append(h.Running, k)
 	}
@@ -239,7 +240,7 @@ func (w *worker) handle(ctx context.Context, c *wire.Conn, m protocol.Message) e
 	case *protocol.Load:
 		go func() {
 			began := w.now()
-			_, err := w.load(ctx, m.Digest)
+			_, err := w.load(ctx, m.Digest, "")
 			l := &protocol.Loaded{Digest: m.Digest, TookNS: w.now().Sub(began).Nanoseconds()}
 			if err != nil {
 				l.Reason, l.Message = refusal(err)

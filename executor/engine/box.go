@@ -29,11 +29,19 @@ type box struct {
 	dir  string
 	root *os.Root
 	open map[*boxFile]struct{}
+	use  usage
+	same *sameness // nil: files tell what the machine knows of them
 }
 
 var _ expsys.FS = (*box)(nil)
 
-func newBox(ctx context.Context, dir string) *box { return &box{ctx: ctx, dir: dir} }
+func newBox(ctx context.Context, inv *Invocation) *box {
+	b := &box{ctx: ctx, dir: inv.Dir, use: usage{most: inv.Disk}}
+	if inv.Deterministic {
+		b.same = &sameness{}
+	}
+	return b
+}
 
 func (b *box) config() wazero.FSConfig {
 	return wazero.NewFSConfig().(sysfs.FSConfig).WithSysFSMount(b, "/")
@@ -65,6 +73,9 @@ func (b *box) enter() (*os.Root, expsys.Errno) {
 		return nil, errno(err)
 	}
 	b.root = root
+	if err := b.use.count(root); err != nil {
+		return nil, errno(err)
+	}
 	return root, 0
 }
 
@@ -93,6 +104,16 @@ func (b *box) OpenFile(p string, flag expsys.Oflag, perm fs.FileMode) (expsys.Fi
 	if len(b.open) >= maxOpen {
 		return nil, expsys.EBADF // as wazero itself when its table is full
 	}
+	var old fs.FileInfo
+	isNew := false
+	if flag&(expsys.O_CREAT|expsys.O_TRUNC) != 0 {
+		var err error
+		old, err = root.Stat(name)
+		isNew = errors.Is(err, fs.ErrNotExist) && flag&expsys.O_CREAT != 0
+	}
+	if isNew && !b.use.addFile() {
+		return nil, noSpace
+	}
 	if flag&expsys.O_NOFOLLOW != 0 {
 		if st, err := root.Lstat(name); err == nil && st.Mode()&fs.ModeSymlink != 0 {
 			return nil, expsys.ELOOP
@@ -101,7 +122,13 @@ func (b *box) OpenFile(p string, flag expsys.Oflag, perm fs.FileMode) (expsys.Fi
 	// Without O_NONBLOCK, opening a pipe that somebody left in the folder would wait for its other end.
 	f, err := root.OpenFile(name, openFlags(flag)|unix.O_NONBLOCK, perm.Perm())
 	if err != nil {
+		if isNew {
+			b.use.files--
+		}
 		return nil, errno(err)
+	}
+	if flag&expsys.O_TRUNC != 0 && old != nil && old.Mode().IsRegular() {
+		b.use.shrink(old.Size())
 	}
 	st, err := f.Stat()
 	if err != nil {
@@ -162,7 +189,7 @@ func (b *box) Stat(p string) (sys.Stat_t, expsys.Errno) {
 	if err != nil {
 		return sys.Stat_t{}, errno(err)
 	}
-	return sys.NewStat_t(st), 0
+	return b.stat(st), 0
 }
 
 // Lstat implements [expsys.FS].
@@ -175,12 +202,21 @@ func (b *box) Lstat(p string) (sys.Stat_t, expsys.Errno) {
 	if err != nil {
 		return sys.Stat_t{}, errno(err)
 	}
-	return sys.NewStat_t(st), 0
+	return b.stat(st), 0
 }
 
 // Mkdir implements [expsys.FS].
 func (b *box) Mkdir(p string, perm fs.FileMode) expsys.Errno {
-	return b.do(func(r *os.Root) error { return r.Mkdir(strings.TrimSuffix(clean(p), "/"), perm.Perm()) })
+	return b.do(func(r *os.Root) error {
+		if !b.use.addFile() {
+			return unix.EDQUOT
+		}
+		err := r.Mkdir(strings.TrimSuffix(clean(p), "/"), perm.Perm())
+		if err != nil {
+			b.use.files--
+		}
+		return err
+	})
 }
 
 // Chmod implements [expsys.FS].
@@ -190,19 +226,33 @@ func (b *box) Chmod(p string, perm fs.FileMode) expsys.Errno {
 
 // Rename implements [expsys.FS].
 func (b *box) Rename(from, to string) expsys.Errno {
-	return b.do(func(r *os.Root) error { return r.Rename(clean(from), clean(to)) })
+	return b.do(func(r *os.Root) error {
+		src, err1 := r.Lstat(clean(from))
+		dst, err2 := r.Lstat(clean(to))
+		err := r.Rename(clean(from), clean(to))
+		if err == nil && err1 == nil && err2 == nil && !os.SameFile(src, dst) {
+			b.gone(dst)
+		}
+		return err
+	})
 }
 
 // Rmdir implements [expsys.FS].
 func (b *box) Rmdir(p string) expsys.Errno {
 	return b.do(func(r *os.Root) error {
 		name := strings.TrimSuffix(clean(p), "/")
-		if st, err := r.Lstat(name); err != nil {
+		st, err := r.Lstat(name)
+		if err != nil {
 			return err
-		} else if !st.IsDir() {
+		}
+		if !st.IsDir() {
 			return unix.ENOTDIR
 		}
-		return r.Remove(name)
+		if err := r.Remove(name); err != nil {
+			return err
+		}
+		b.gone(st)
+		return nil
 	})
 }
 
@@ -210,12 +260,18 @@ func (b *box) Rmdir(p string) expsys.Errno {
 func (b *box) Unlink(p string) expsys.Errno {
 	return b.do(func(r *os.Root) error {
 		name := clean(p)
-		if st, err := r.Lstat(name); err != nil {
+		st, err := r.Lstat(name)
+		if err != nil {
 			return err
-		} else if st.IsDir() {
+		}
+		if st.IsDir() {
 			return unix.EISDIR
 		}
-		return r.Remove(name)
+		if err := r.Remove(name); err != nil {
+			return err
+		}
+		b.gone(st)
+		return nil
 	})
 }
 
@@ -273,7 +329,7 @@ func errno(err error) expsys.Errno {
 		err = le.Err
 	}
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
-		return expsys.EIO // the nearest that wazero knows
+		return noSpace
 	}
 	return expsys.UnwrapOSError(err)
 }

@@ -16,7 +16,7 @@ import (
 func newTestBox(t *testing.T) (*box, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "task", "box")
-	b := newBox(context.Background(), dir)
+	b := newBox(context.Background(), &Invocation{Dir: dir})
 	t.Cleanup(b.close)
 	return b, dir
 }

@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strconv"
+	"strings"
 
 	expsys "github.com/tetratelabs/wazero/experimental/sys"
 	"github.com/tetratelabs/wazero/sys"
@@ -64,7 +66,7 @@ func (f *boxFile) Stat() (sys.Stat_t, expsys.Errno) {
 	if err != nil {
 		return sys.Stat_t{}, errno(err)
 	}
-	return sys.NewStat_t(st), 0
+	return f.box.stat(st), 0
 }
 
 // Read implements [expsys.File].
@@ -98,6 +100,17 @@ func (f *boxFile) Seek(off offset, whence int) (int64, expsys.Errno) {
 // Write implements [expsys.File].
 func (f *boxFile) Write(buf []byte) (int, expsys.Errno) {
 	stopIfDone(f.box.ctx)
+	at := int64(-1) // the end
+	if !f.append {
+		var err error
+		if at, err = f.f.Seek(0, io.SeekCurrent); err != nil {
+			return 0, errno(err)
+		}
+	}
+	buf, eno := f.reserve(buf, at)
+	if eno != 0 {
+		return 0, eno
+	}
 	n, err := f.f.Write(buf)
 	return n, errno(err)
 }
@@ -108,6 +121,16 @@ func (f *boxFile) Pwrite(buf []byte, off int64) (int, expsys.Errno) {
 	if len(buf) == 0 {
 		return 0, 0
 	}
+	if off < 0 {
+		return 0, expsys.EINVAL
+	}
+	if f.append { // Linux appends, whatever the offset
+		return f.Write(buf)
+	}
+	buf, eno := f.reserve(buf, off)
+	if eno != 0 {
+		return 0, eno
+	}
 	n, err := unix.Pwrite(int(f.f.Fd()), buf, off) // os refuses it for files opened to append
 	return max(n, 0), errno(err)
 }
@@ -116,6 +139,13 @@ func (f *boxFile) Pwrite(buf []byte, off int64) (int, expsys.Errno) {
 func (f *boxFile) Truncate(size int64) expsys.Errno {
 	if size < 0 {
 		return expsys.EINVAL
+	}
+	st, err := f.f.Stat()
+	if err != nil {
+		return errno(err)
+	}
+	if !f.box.use.grow(size - st.Size()) {
+		return noSpace
 	}
 	return errno(f.f.Truncate(size))
 }
@@ -142,6 +172,7 @@ func timespec(ns int64) unix.Timespec {
 // Close implements [expsys.File].
 func (f *boxFile) Close() expsys.Errno {
 	delete(f.box.open, f)
+	f.box.closing(f.f)
 	return errno(f.f.Close())
 }
 
@@ -210,6 +241,7 @@ func (d *boxDir) readAll() expsys.Errno {
 	if err != nil {
 		return errno(err)
 	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	d.left = make([]expsys.Dirent, 0, len(entries))
 	for _, e := range entries {
 		st, err := root.Lstat(path.Join(d.name, e.Name()))
@@ -219,7 +251,7 @@ func (d *boxDir) readAll() expsys.Errno {
 		if err != nil {
 			return errno(err)
 		}
-		d.left = append(d.left, expsys.Dirent{Name: e.Name(), Type: e.Type(), Ino: sys.NewStat_t(st).Ino})
+		d.left = append(d.left, expsys.Dirent{Name: e.Name(), Type: e.Type(), Ino: d.box.stat(st).Ino})
 	}
 	return 0
 }

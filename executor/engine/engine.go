@@ -14,7 +14,6 @@ import (
 	wapi "github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
-	"github.com/saki-run/saki/api"
 	"github.com/saki-run/saki/wasm"
 )
 
@@ -41,8 +40,9 @@ type Config struct {
 	Kind Kind
 	// Rewrite makes a module metered before it is compiled, as [wasm.Meter] does: the module then exports a counter of fuel,
 	// the mutable i64 [wasm.DefaultFuelGlobal], and calls [wasm.DefaultYieldName] of [wasm.DefaultYieldModule] when it is
-	// below zero. That is where tasks are stopped and others get their turn. Without it, wazero's own check makes loops
-	// stoppable, and only loops, at 30 to 60 times their cost. Default: none.
+	// below zero. That is where tasks are stopped and others get their turn. Without it, and for modules that it refuses as
+	// [wasm.CodeUnmeterable], wazero's own check makes loops stoppable, and only loops, at 30 to 60 times their cost.
+	// Default: none.
 	Rewrite func(wasm []byte) ([]byte, error)
 	// MaxModules is how many compiled modules are held. Default 256.
 	MaxModules int
@@ -59,15 +59,26 @@ type Engine struct {
 	cfg   Config
 	kind  Kind
 	cache wazero.CompilationCache
-	rt    wazero.Runtime
 	pool  pool
 	base  wazero.ModuleConfig
-	hosts map[string]map[string]wapi.FunctionDefinition // what modules may import
 
-	mu     sync.Mutex
-	loaded map[api.Digest]*module
+	mu     sync.Mutex // guards what follows
+	realms map[mode]*realm
+	loaded map[modKey]*module
 	tick   uint64 // grows with every use, for the least recently used
 	bytes  int64
+}
+
+// mode is what tells realms apart.
+type mode struct {
+	kind    Kind
+	watched bool // wazero's own cancellation, for modules that are not metered
+}
+
+// realm is a runtime of wazero's, and what modules may import in it.
+type realm struct {
+	wazero.Runtime
+	hosts map[string]map[string]wapi.FunctionDefinition
 }
 
 // New makes an engine. Close must be called when it is not needed any longer.
@@ -84,18 +95,14 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now //nolint:forbidigo // the default of the clock that is passed in
 	}
-	e := &Engine{cfg: cfg, kind: cfg.Kind, loaded: map[api.Digest]*module{}, pool: pool{max: cfg.PoolBytes}}
+	e := &Engine{cfg: cfg, kind: cfg.Kind, pool: pool{max: cfg.PoolBytes},
+		realms: map[mode]*realm{}, loaded: map[modKey]*module{}}
 	if e.kind == "" {
 		e.kind = Probe()
 	}
-	rc := wazero.NewRuntimeConfigInterpreter()
-	if e.kind == Compiler {
-		if Probe() != Compiler {
-			return nil, errors.New("engine: no native code can be made here")
-		}
-		rc = wazero.NewRuntimeConfigCompiler()
+	if e.kind == Compiler && Probe() != Compiler {
+		return nil, errNoNative
 	}
-	rc = rc.WithCoreFeatures(features).WithDebugInfoEnabled(false).WithCloseOnContextDone(cfg.Rewrite == nil)
 	if cfg.CacheDir != "" {
 		if err := os.MkdirAll(cfg.CacheDir, 0o700); err != nil {
 			return nil, fmt.Errorf("engine: %w", err)
@@ -104,40 +111,73 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		if err != nil {
 			return nil, fmt.Errorf("engine: open cache: %w", err)
 		}
-		e.cache, rc = cache, rc.WithCompilationCache(cache)
+		e.cache = cache
 	}
-	e.rt = wazero.NewRuntimeWithConfig(ctx, rc)
 	e.base = baseConfig()
-	if err := e.addHosts(ctx); err != nil {
+	if _, err := e.realm(ctx, mode{e.kind, cfg.Rewrite == nil}); err != nil {
 		_ = e.Close(ctx)
 		return nil, fmt.Errorf("engine: %w", err)
 	}
 	return e, nil
 }
 
-// addHosts instantiates what modules may import.
-func (e *Engine) addHosts(ctx context.Context) error {
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, e.rt); err != nil {
+var errNoNative = errors.New("engine: no native code can be made here")
+
+// realm gives the realm of a mode, and makes it when it is asked for the first time.
+func (e *Engine) realm(ctx context.Context, m mode) (*realm, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if rt := e.realms[m]; rt != nil {
+		return rt, nil
+	}
+	rc := wazero.NewRuntimeConfigInterpreter()
+	if m.kind == Compiler {
+		if Probe() != Compiler {
+			return nil, errNoNative
+		}
+		rc = wazero.NewRuntimeConfigCompiler()
+	}
+	rc = rc.WithCoreFeatures(features).WithDebugInfoEnabled(false).WithCloseOnContextDone(m.watched)
+	if e.cache != nil {
+		rc = rc.WithCompilationCache(e.cache)
+	}
+	rt := &realm{Runtime: wazero.NewRuntimeWithConfig(ctx, rc), hosts: map[string]map[string]wapi.FunctionDefinition{}}
+	if err := rt.addHosts(ctx, m); err != nil {
+		return nil, errors.Join(err, rt.Close(ctx))
+	}
+	e.realms[m] = rt
+	return rt, nil
+}
+
+// addHosts instantiates what modules may import. One that is not metered must not get hold of what metered ones call.
+func (rt *realm) addHosts(ctx context.Context, m mode) error {
+	names := []string{wasi_snapshot_preview1.ModuleName}
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, rt); err != nil {
 		return err
 	}
-	_, err := e.rt.NewHostModuleBuilder(wasm.DefaultYieldModule).NewFunctionBuilder().
-		WithGoModuleFunction(wapi.GoModuleFunc(yield), nil, nil).Export(wasm.DefaultYieldName).Instantiate(ctx)
-	if err != nil {
-		return err
+	if !m.watched {
+		_, err := rt.NewHostModuleBuilder(wasm.DefaultYieldModule).NewFunctionBuilder().
+			WithGoModuleFunction(wapi.GoModuleFunc(yield), nil, nil).Export(wasm.DefaultYieldName).Instantiate(ctx)
+		if err != nil {
+			return err
+		}
+		names = append(names, wasm.DefaultYieldModule)
 	}
-	e.hosts = map[string]map[string]wapi.FunctionDefinition{}
-	for _, name := range []string{wasi_snapshot_preview1.ModuleName, wasm.DefaultYieldModule} {
-		e.hosts[name] = e.rt.Module(name).ExportedFunctionDefinitions()
+	for _, name := range names {
+		rt.hosts[name] = rt.Module(name).ExportedFunctionDefinitions()
 	}
 	return nil
 }
 
-// Kind tells how modules are run.
+// Kind tells how modules are run that ask for nothing else.
 func (e *Engine) Kind() Kind { return e.kind }
 
 // Close lets go of all modules and memory. Nothing may run.
 func (e *Engine) Close(ctx context.Context) error {
-	err := e.rt.Close(ctx)
+	var err error
+	for _, rt := range e.realms {
+		err = errors.Join(err, rt.Close(ctx))
+	}
 	if e.cache != nil {
 		err = errors.Join(err, e.cache.Close(ctx))
 	}

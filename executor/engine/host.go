@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"math"
 	"runtime"
 	"time"
 
@@ -49,14 +51,26 @@ func yield(ctx context.Context, mod wapi.Module, _ []uint64) {
 	if g.fuelLeft != nil { // the very first thing a guest does is to ask; most never do again
 		runtime.Gosched()
 	}
-	if fuel, ok := mod.ExportedGlobal(wasm.DefaultFuelGlobal).(wapi.MutableGlobal); ok {
-		left := int64(fuel.Get())
-		more := max(fuelChunk, fuelChunk-left) // what it is in debt for is granted, too
-		g.fuelAdded += more
-		g.fuelLeft = fuel
-		fuel.Set(uint64(left + more))
+	fuel, ok := mod.ExportedGlobal(wasm.DefaultFuelGlobal).(wapi.MutableGlobal)
+	if !ok {
+		return
 	}
+	left := int64(fuel.Get())
+	g.fuelLeft = fuel
+	more := max(fuelChunk, fuelChunk-left) // what it is in debt for is granted, too
+	if g.inv.Fuel > 0 {
+		rest := int64(min(g.inv.Fuel, math.MaxInt64)) - g.fuelAdded
+		if rest+left < 0 { // it has used more than it may; where that shows does not depend on the size of a chunk
+			panic(errNoFuel)
+		}
+		more = min(more, rest)
+	}
+	g.fuelAdded += more
+	fuel.Set(uint64(left + more))
 }
+
+// errNoFuel ends a guest that has used up its budget.
+var errNoFuel = errors.New("out of fuel")
 
 // fuelUsed is what a metered guest has consumed.
 func (g *guest) fuelUsed() uint64 {

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	wapi "github.com/tetratelabs/wazero/api"
 
 	"github.com/saki-run/saki/api"
+	"github.com/saki-run/saki/wasm"
 )
 
 // Refusal is the error of a module that can never be run here.
@@ -25,12 +28,21 @@ func refuse(format string, args ...any) *Refusal {
 	return &Refusal{api.ReasonModuleRefused, fmt.Sprintf(format, args...)}
 }
 
+// modKey tells compiled modules apart.
+type modKey struct {
+	digest api.Digest
+	kind   Kind
+}
+
+// key names a module. No kind is the engine's own.
+func (e *Engine) key(d api.Digest, k Kind) modKey { return modKey{d, cmp.Or(k, e.kind)} }
+
 // module is a compiled module. Engine.mu guards the counts.
 type module struct {
-	digest   api.Digest
+	modKey
+	compiled // set when it is ready
 	size     int64
 	ready    chan struct{} // closed when code or err is set
-	code     wazero.CompiledModule
 	exports  map[string]wapi.FunctionDefinition
 	err      error
 	refs     int    // runs under way
@@ -39,14 +51,28 @@ type module struct {
 	finished bool   // ready is closed
 }
 
-// Load compiles a module, unless it is held already. Callers that ask for the same module at once share one compilation. The
-// error is a [*Refusal] when the module is at fault. Compiling cannot be cut short: ctx is only obeyed before it begins.
+// compiled is code and the runtime that runs it.
+type compiled struct {
+	rt      *realm
+	code    wazero.CompiledModule
+	metered bool
+}
+
+// Load is [Engine.LoadFor] with the kind of engine that runs modules that ask for nothing else.
 func (e *Engine) Load(ctx context.Context, d api.Digest, wasm []byte) error {
+	return e.LoadFor(ctx, d, "", wasm)
+}
+
+// LoadFor compiles a module for a kind of engine, unless it is held already; no kind is the engine's own. Callers that ask for
+// the same module at once share one compilation. The error is a [*Refusal] when the module is at fault. Compiling cannot be cut
+// short: ctx is only obeyed before it begins.
+func (e *Engine) LoadFor(ctx context.Context, d api.Digest, kind Kind, wasm []byte) error {
+	key := e.key(d, kind)
 	e.mu.Lock()
-	m, ok := e.loaded[d]
+	m, ok := e.loaded[key]
 	if !ok {
-		m = &module{digest: d, size: int64(len(wasm)), ready: make(chan struct{})}
-		e.loaded[d] = m
+		m = &module{modKey: key, size: int64(len(wasm)), ready: make(chan struct{})}
+		e.loaded[key] = m
 	}
 	e.mu.Unlock()
 	if ok {
@@ -57,14 +83,14 @@ func (e *Engine) Load(ctx context.Context, d api.Digest, wasm []byte) error {
 			return context.Cause(ctx)
 		}
 	}
-	code, err := e.compile(ctx, wasm)
+	c, err := e.compile(ctx, key.kind, wasm)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	m.code, m.err, m.finished = code, err, true
+	m.compiled, m.err, m.finished = c, err, true
 	if err != nil {
-		delete(e.loaded, d)
+		delete(e.loaded, key)
 	} else {
-		m.exports = code.ExportedFunctions()
+		m.exports = c.code.ExportedFunctions()
 		e.bytes += m.size
 		e.touchLocked(m)
 		e.evictLocked(ctx)
@@ -74,40 +100,49 @@ func (e *Engine) Load(ctx context.Context, d api.Digest, wasm []byte) error {
 }
 
 // compile rewrites, compiles and checks one module.
-func (e *Engine) compile(ctx context.Context, wasm []byte) (code wazero.CompiledModule, err error) {
+func (e *Engine) compile(ctx context.Context, kind Kind, bin []byte) (c compiled, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
+		return c, context.Cause(ctx)
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			code, err = nil, refuse("the compiler broke on the module: %v", p)
+			c, err = compiled{}, refuse("the compiler broke on the module: %v", p)
 		}
 	}()
-	if len(wasm) >= 8 && string(wasm[:4]) == "\x00asm" && wasm[6] == 1 {
-		return nil, refuse("the module is a WebAssembly component; saki runs core modules (WASI preview 1)")
+	if len(bin) >= 8 && string(bin[:4]) == "\x00asm" && bin[6] == 1 {
+		return c, refuse("the module is a WebAssembly component; saki runs core modules (WASI preview 1)")
 	}
 	if e.cfg.Rewrite != nil {
-		if wasm, err = e.cfg.Rewrite(wasm); err != nil {
-			return nil, refuse("the module is refused: %v", err)
+		rewritten, err := e.cfg.Rewrite(bin)
+		c.metered = err == nil
+		if w, ok := errors.AsType[*wasm.Error](err); ok && w.Code == wasm.CodeUnmeterable {
+			rewritten, err = wasm.Strip(bin), nil // it has passed the check
 		}
+		if err != nil {
+			return c, refuse("the module is refused: %v", err)
+		}
+		bin = rewritten
 	}
-	code, err = e.rt.CompileModule(ctx, wasm)
+	if c.rt, err = e.realm(ctx, mode{kind, !c.metered}); err != nil {
+		return c, err
+	}
+	c.code, err = c.rt.CompileModule(ctx, bin)
 	if err != nil {
-		return nil, refuse("the module is invalid: %v", err)
+		return c, refuse("the module is invalid: %v", err)
 	}
-	if err := e.checkImports(code); err != nil {
-		_ = code.Close(ctx)
-		return nil, err
+	if err := c.rt.checkImports(c.code); err != nil {
+		_ = c.code.Close(ctx)
+		return c, err
 	}
-	return code, nil
+	return c, nil
 }
 
 // checkImports refuses a module that asks for what does not exist, and names all of it.
-func (e *Engine) checkImports(code wazero.CompiledModule) error {
+func (rt *realm) checkImports(code wazero.CompiledModule) error {
 	var unknown []string
 	for _, f := range code.ImportedFunctions() {
 		mod, name, _ := f.Import()
-		have, ok := e.hosts[mod][name]
+		have, ok := rt.hosts[mod][name]
 		if !ok || !slices.Equal(have.ParamTypes(), f.ParamTypes()) || !slices.Equal(have.ResultTypes(), f.ResultTypes()) {
 			unknown = append(unknown, mod+"."+name)
 		}
@@ -123,13 +158,13 @@ func (e *Engine) checkImports(code wazero.CompiledModule) error {
 	return refuse("the module imports what saki does not have: %s", strings.Join(unknown, ", "))
 }
 
-// Loaded lists the modules that are held, the one used last first.
+// Loaded lists the modules that are held for the engine's own kind, the one used last first.
 func (e *Engine) Loaded() []api.Digest {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var ms []*module
 	for _, m := range e.loaded {
-		if m.finished {
+		if m.finished && m.kind == e.kind {
 			ms = append(ms, m)
 		}
 	}
@@ -141,19 +176,19 @@ func (e *Engine) Loaded() []api.Digest {
 	return out
 }
 
-// Has reports whether the module is held.
-func (e *Engine) Has(d api.Digest) bool {
+// Has reports whether the module is held for a kind of engine; no kind is the engine's own.
+func (e *Engine) Has(d api.Digest, kind Kind) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	m, ok := e.loaded[d]
+	m, ok := e.loaded[e.key(d, kind)]
 	return ok && m.finished
 }
 
 // acquire gives a module to run and keeps it from being closed until release.
-func (e *Engine) acquire(d api.Digest) (*module, bool) {
+func (e *Engine) acquire(d api.Digest, kind Kind) (*module, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	m, ok := e.loaded[d]
+	m, ok := e.loaded[e.key(d, kind)]
 	if !ok || !m.finished {
 		return nil, false
 	}
@@ -188,7 +223,7 @@ func (e *Engine) evictLocked(ctx context.Context) {
 		if oldest == nil {
 			return
 		}
-		delete(e.loaded, oldest.digest)
+		delete(e.loaded, oldest.modKey)
 		e.bytes -= oldest.size
 		oldest.evicted = true
 		if oldest.refs == 0 {

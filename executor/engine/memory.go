@@ -96,12 +96,13 @@ func (p *pool) drop() {
 
 // taskMemory hands out the linear memories of one task and holds them to the task's limit. It belongs to the task's goroutine.
 type taskMemory struct {
-	pool   *pool
-	limit  uint64
-	size   uint64 // of all memories together
-	peak   uint64
-	denied bool // a memory was refused for the limit
-	all    []*linear
+	pool    *pool
+	limit   uint64
+	size    uint64 // of all memories together
+	peak    uint64
+	denied  bool // a memory was refused for the limit
+	starved bool // a memory was refused because the machine had none
+	all     []*linear
 }
 
 // linear is one linear memory. It never moves: its whole range is reserved when it is made.
@@ -129,7 +130,7 @@ func (l *linear) Reallocate(size uint64) []byte {
 	}
 	if l.block == nil {
 		if l.block = t.pool.get(l.reserve); l.block == nil {
-			t.denied = true
+			t.denied, t.starved = true, true
 			return nil
 		}
 	}

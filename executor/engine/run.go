@@ -47,7 +47,16 @@ type Invocation struct {
 	Mem            int64     // bytes of linear memory; 0 is all that can be addressed
 	Timeout        time.Duration
 	Dir            string // the guest's root; made when the guest first looks; "" gives it none
-	Began          func() // called when the guest is about to run; may be nil
+	Disk           Quota  // of Dir
+	Began          func() // called when the guest is about to be instantiated and run; may be nil
+
+	Kind Kind   // of engine, for which the module was loaded; "" is the engine's own
+	Fuel uint64 // that the guest may use before it is ended at its next checking point; 0 is no limit
+	// Deterministic gives the guest a [World] that is the same in every run with the same Digest, Func, Args, Env and Seed,
+	// and hides from it what files say of the machine. Its fuel, its output and its end are then the same, too.
+	Deterministic bool
+	Seed          []byte // more that randomness is to depend on
+	World         World  // clocks and randomness; nil is the machine's, or with Deterministic a [Virtual]
 }
 
 // Run runs a loaded module in an instance of its own until it ends, its time is up or ctx is cancelled, with a [*Stop] as the
@@ -57,7 +66,7 @@ type Invocation struct {
 // with its process.
 func (e *Engine) Run(ctx context.Context, inv Invocation) (api.Outcome, error) {
 	began := e.cfg.Now()
-	m, ok := e.acquire(inv.Digest)
+	m, ok := e.acquire(inv.Digest, inv.Kind)
 	if !ok {
 		return api.Outcome{}, fmt.Errorf("run %s: %w", inv.Digest.Short(), ErrNotLoaded)
 	}
@@ -65,6 +74,12 @@ func (e *Engine) Run(ctx context.Context, inv Invocation) (api.Outcome, error) {
 	ent, failed := findEntry(m.exports, inv.Func, inv.Args)
 	if failed != nil {
 		return *failed, nil
+	}
+	if inv.Fuel > 0 && !m.metered {
+		return api.Fail(api.ReasonLaunchFailed, "the module cannot be metered, so a limit of fuel cannot be kept; run it without --fuel"), nil
+	}
+	if inv.Deterministic && inv.World == nil {
+		inv.World = NewVirtual(inv.seed())
 	}
 	limit := uint64(maxMemory)
 	if inv.Mem > 0 {
@@ -74,8 +89,7 @@ func (e *Engine) Run(ctx context.Context, inv Invocation) (api.Outcome, error) {
 	defer cancel(nil) // wazero's watcher ends with it
 	g := guest{e: e, m: m, inv: &inv, ent: ent, mem: taskMemory{pool: &e.pool, limit: limit}, began: began}
 	if inv.Timeout > 0 {
-		g.deadline = time.AfterFunc(inv.Timeout, func() { cancel(errDeadline) })
-		defer g.deadline.Stop()
+		defer time.AfterFunc(inv.Timeout, func() { cancel(errDeadline) }).Stop()
 	}
 	return g.run(ctx), nil
 }
@@ -91,7 +105,7 @@ type guest struct {
 	began time.Time
 	ready time.Time // instantiated
 
-	deadline  *time.Timer // nil without one; counts anew from ready
+	stopped   bool // from outside
 	fuelAdded int64
 	fuelLeft  wapi.MutableGlobal // nil until a metered guest has asked for the first time
 }
@@ -110,6 +124,8 @@ func (g *guest) run(ctx context.Context) (out api.Outcome) {
 	out.Receipt.InitNS = g.ready.Sub(g.began).Nanoseconds()
 	out.Receipt.RunNS = end.Sub(g.ready).Nanoseconds()
 	out.Receipt.Fuel = g.fuelUsed()
+	out.Receipt.Unmetered = !g.m.metered
+	out.Receipt.Deterministic = g.inv.Deterministic && !g.mem.starved && !g.stopped
 	out.Receipt.PeakMem = api.Bytes(g.mem.peak)
 	return out
 }
@@ -127,6 +143,10 @@ func (g *guest) call(ctx context.Context) (results []uint64, err error) {
 				err = exit
 				return
 			}
+			if p == errNoFuel {
+				err = errNoFuel
+				return
+			}
 			err = &errBroken{p}
 		}
 	}()
@@ -135,18 +155,15 @@ func (g *guest) call(ctx context.Context) (results []uint64, err error) {
 		defer g.box.close()
 	}
 	ctx = experimental.WithMemoryAllocator(context.WithValue(ctx, guestKey{}, g), &g.mem)
-	mod, err := g.e.rt.InstantiateModule(ctx, g.m.code, conf)
+	if g.inv.Began != nil {
+		g.inv.Began() // before: the module's start function is the guest's code
+	}
+	mod, err := g.m.rt.InstantiateModule(ctx, g.m.code, conf)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = mod.Close(context.WithoutCancel(ctx)) }()
 	g.ready = g.e.cfg.Now()
-	if g.deadline != nil {
-		g.deadline.Reset(g.inv.Timeout)
-	}
-	if g.inv.Began != nil {
-		g.inv.Began()
-	}
 	if g.ent.init {
 		if _, err := mod.ExportedFunction(initFunc).Call(ctx); err != nil {
 			return nil, err
@@ -164,7 +181,12 @@ func (g *guest) call(ctx context.Context) (results []uint64, err error) {
 // config is the instance's. The environment comes last: every step copies the one before it.
 func (g *guest) config(ctx context.Context) wazero.ModuleConfig {
 	inv := g.inv
-	c := g.e.base.WithNanosleep(sleeper(ctx))
+	c := g.e.base
+	if w := inv.World; w != nil {
+		c = worldConfig(ctx, c, w)
+	} else {
+		c = c.WithNanosleep(sleeper(ctx))
+	}
 	if inv.Stdin != nil {
 		c = c.WithStdin(inv.Stdin)
 	}
@@ -175,7 +197,7 @@ func (g *guest) config(ctx context.Context) wazero.ModuleConfig {
 		c = c.WithStderr(inv.Stderr)
 	}
 	if inv.Dir != "" {
-		g.box = newBox(ctx, inv.Dir)
+		g.box = newBox(ctx, inv)
 		c = c.WithFSConfig(g.box.config())
 	}
 	args := make([]string, 0, len(inv.Args)+1)
@@ -190,7 +212,11 @@ func (g *guest) config(ctx context.Context) wazero.ModuleConfig {
 // outcome says what err means.
 func (g *guest) outcome(ctx context.Context, err error) api.Outcome {
 	exit, isExit := errors.AsType[*sys.ExitError](err)
+	if errors.Is(err, errNoFuel) {
+		return api.Fail(api.ReasonFuelExhausted, fmt.Sprintf("the task used up its %d units of fuel", g.inv.Fuel))
+	}
 	if err != nil && ctx.Err() != nil && (isExit || errors.Is(err, ctx.Err())) {
+		g.stopped = true
 		return stopped(ctx)
 	}
 	switch {
@@ -223,6 +249,10 @@ func (g *guest) exited(code int) api.Outcome {
 	msg := fmt.Sprintf("exit code %d", code)
 	if g.mem.denied {
 		msg += fmt.Sprintf(", after it was refused more memory than its limit of %s", api.Bytes(g.mem.limit))
+	}
+	if g.box != nil && g.box.use.denied {
+		q := g.inv.Disk
+		msg += fmt.Sprintf(", after it was refused more disk than its limit of %s and %d files", api.Bytes(q.Bytes), q.Files)
 	}
 	return api.Outcome{State: api.Failed, Reason: api.ReasonExit, Message: msg, ExitCode: code, Inline: true}
 }

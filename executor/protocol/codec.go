@@ -60,6 +60,8 @@ func empty(t wire.Type) Message {
 		return new(Kill)
 	case TypeExited:
 		return new(Exited)
+	case TypeExtra:
+		return new(Extra)
 	}
 	return nil
 }

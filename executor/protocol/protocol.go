@@ -15,7 +15,7 @@ import (
 )
 
 // Version is the protocol's. A process whose version differs is refused: its executor is replaced.
-const Version = 1
+const Version = 2
 
 // Names of files in an executor's folder.
 const (
@@ -55,6 +55,7 @@ const (
 	TypePong                         // process
 	TypeKill                         // agent to supervisor
 	TypeExited                       // supervisor
+	TypeExtra                        // agent to supervisor
 )
 
 // Message is one of the message types of this package.
@@ -82,6 +83,7 @@ type Hello struct {
 	Loaded      []api.Digest `json:"loaded,omitempty"`
 	Running     []Key        `json:"running,omitempty"`
 	Ended       []Key        `json:"ended,omitempty"` // their Results follow the Welcome
+	Own         bool         `json:"own,omitempty"`   // a worker's: it was given to one task, and takes no other
 	Alive       []string     `json:"alive,omitempty"` // a supervisor's: incarnations of the workers it has
 }
 
@@ -121,6 +123,13 @@ type Invoke struct {
 	Mem       int64             `json:"mem"`                  // bytes of linear memory
 	Timeout   int64             `json:"timeout,omitempty"`    // nanoseconds; 0 is none
 	MaxOutput int64             `json:"max_output"`           // bytes kept of each stream
+
+	Fuel          uint64 `json:"fuel,omitempty"`          // units it may use; 0 is no limit
+	Engine        string `json:"engine,omitempty"`        // kind of engine; "" is the worker's own
+	Deterministic bool   `json:"deterministic,omitempty"` // virtual clocks and randomness
+	Disk          int64  `json:"disk,omitempty"`          // bytes in its sandbox; 0 is no limit
+	Files         int64  `json:"files,omitempty"`         // files and folders in its sandbox; 0 is no limit
+	Own           bool   `json:"own,omitempty"`           // the worker is this task's alone from now on
 }
 
 // Started says that an invocation runs.
@@ -153,7 +162,13 @@ type Pong struct {
 	N uint64 `json:"n"`
 }
 
-// Kill asks the supervisor to kill a worker at once. The supervisor starts another in its place.
+// Extra says how many workers are to be kept running beyond the ones that an executor always has. What is too many ends when
+// the next worker does. It is 0 when nothing was said.
+type Extra struct {
+	N int `json:"n"`
+}
+
+// Kill asks the supervisor to kill a worker at once. The supervisor starts another in its place, without delay.
 type Kill struct {
 	Incarnation string `json:"incarnation"`
 }
@@ -182,3 +197,4 @@ func (*Ping) frameType() wire.Type    { return TypePing }
 func (*Pong) frameType() wire.Type    { return TypePong }
 func (*Kill) frameType() wire.Type    { return TypeKill }
 func (*Exited) frameType() wire.Type  { return TypeExited }
+func (*Extra) frameType() wire.Type   { return TypeExtra }

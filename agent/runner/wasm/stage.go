@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/saki-run/saki/agent/runner"
@@ -91,11 +93,30 @@ func (sp *space) prepare(ctx context.Context, t *api.Task, rio runner.IO) (*prot
 		Digest: s.Module(), Name: cmp.Or(s.Name, string(t.ID)), Func: s.Wasm.Func, Args: s.Wasm.Args,
 		Env: runner.Env(t), Stdin: s.Stdin, Dir: dir,
 		Mem: int64(s.Resources.Mem), Timeout: s.Timeout.D().Nanoseconds(), MaxOutput: int64(cmp.Or(s.MaxOutput, api.DefaultMaxOutput)),
+		Fuel: s.Wasm.Fuel, Engine: s.Wasm.Engine, Disk: int64(cmp.Or(s.Resources.Disk, defaultDisk)), Files: maxFiles,
+	}
+	if s.Wasm.Deterministic || s.Wasm.Memo {
+		inv.Deterministic = true
+		inv.Name = cmp.Or(s.Name, s.Module().Short())
+		inv.Env = sameEnv(t)
 	}
 	if len(s.Files) == 0 && s.StdinBlob == "" {
 		return inv, nil // its folder is made when it writes
 	}
 	return inv, sp.stage(ctx, s, rio, inv)
+}
+
+// Limits of a sandbox.
+const (
+	defaultDisk = api.GiB // for a task that asks for nothing
+	maxFiles    = 10_000  // files and folders; what was staged counts
+)
+
+// sameEnv is the environment of a deterministic task: of what the agent adds, only what tells copies of a task apart.
+func sameEnv(t *api.Task) map[string]string {
+	env := map[string]string{"SAKI_TASK_INDEX": strconv.Itoa(t.Index)}
+	maps.Copy(env, t.Spec.Env)
+	return env
 }
 
 // stage copies what the task needs into its folder.
