@@ -45,8 +45,16 @@ type supervisor struct {
 	mu    sync.Mutex // guards what follows
 	conn  *wire.Conn // nil while there is no agent
 	procs map[string]*os.Process
+	asked map[string]bool // incarnations that the agent wanted killed
 	named int
+	loops int // that keep one worker each
+	extra int // beyond Config.Workers
+
+	wg sync.WaitGroup
 }
+
+// maxExtra bounds what an agent may ask for.
+const maxExtra = 64
 
 // Run keeps the workers of an executor running until ctx ends or the agent tells it to exit. As the first process of a
 // container it also reaps what its workers leave behind.
@@ -62,19 +70,16 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &supervisor{cfg: cfg, log: cfg.Log, procs: map[string]*os.Process{}}
-	var wg sync.WaitGroup
-	for range cfg.Workers {
-		wg.Go(func() { s.keep(ctx) })
-	}
-	wg.Go(func() {
+	s := &supervisor{cfg: cfg, log: cfg.Log, procs: map[string]*os.Process{}, asked: map[string]bool{}}
+	s.want(ctx, 0)
+	s.wg.Go(func() {
 		s.talk(ctx)
 		cancel() // the agent told it to exit, or ctx has ended
 	})
 	if os.Getpid() == 1 {
-		wg.Go(func() { s.reapForEver(ctx) })
+		s.wg.Go(func() { s.reapForEver(ctx) })
 	}
-	wg.Wait()
+	s.wg.Wait()
 	return nil
 }
 
@@ -84,11 +89,41 @@ func WorkerCommand(w WorkerConfig) *exec.Cmd {
 		"--incarnation", w.Incarnation, "--memory", strconv.FormatInt(w.MemLimit, 10))
 }
 
-// keep runs one worker after the other until ctx ends.
+// want starts workers until there are as many as are wanted. What is too many ends by itself: see tooMany.
+func (s *supervisor) want(ctx context.Context, extra int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.extra = max(0, min(extra, maxExtra))
+	for s.loops < s.cfg.Workers+s.extra {
+		s.loops++
+		s.wg.Go(func() { s.keep(ctx) })
+	}
+}
+
+// tooMany reports whether the loop that asks is to end.
+func (s *supervisor) tooMany() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loops <= s.cfg.Workers+s.extra {
+		return false
+	}
+	s.loops--
+	return true
+}
+
+// keep runs one worker after the other until ctx ends or there are too many. One that the agent had killed did nothing wrong
+// by itself: the next is started at once.
 func (s *supervisor) keep(ctx context.Context) {
 	b := backoff{now: s.cfg.Now}
 	for ctx.Err() == nil {
-		if err := s.runWorker(ctx); err != nil && ctx.Err() == nil {
+		asked, err := s.runWorker(ctx)
+		if s.tooMany() {
+			return
+		}
+		if asked {
+			continue
+		}
+		if err != nil && ctx.Err() == nil {
 			s.log.Warn("worker ended", "err", err)
 		}
 		select {
@@ -98,8 +133,8 @@ func (s *supervisor) keep(ctx context.Context) {
 	}
 }
 
-// runWorker runs one worker process to its end.
-func (s *supervisor) runWorker(ctx context.Context) error {
+// runWorker runs one worker process to its end, and tells whether the agent had it killed.
+func (s *supervisor) runWorker(ctx context.Context) (asked bool, err error) {
 	s.mu.Lock()
 	s.named++
 	name := "w" + strconv.Itoa(s.named)
@@ -110,7 +145,7 @@ func (s *supervisor) runWorker(ctx context.Context) error {
 	cmd.Stdout, cmd.Stderr = tail, tail
 	alive, err := cmd.StdinPipe() // it ends with this process, and the worker with it
 	if err != nil {
-		return fmt.Errorf("start worker: %w", err)
+		return false, fmt.Errorf("start worker: %w", err)
 	}
 	defer alive.Close()
 	cmd.WaitDelay = time.Second
@@ -122,7 +157,7 @@ func (s *supervisor) runWorker(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	if err != nil {
-		return fmt.Errorf("start worker: %w", err)
+		return false, fmt.Errorf("start worker: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() {
 		_ = alive.Close()
@@ -133,7 +168,9 @@ func (s *supervisor) runWorker(ctx context.Context) error {
 		err = nil // it was told to
 	}
 	s.mu.Lock()
+	asked = s.asked[incarnation]
 	delete(s.procs, incarnation)
+	delete(s.asked, incarnation)
 	c := s.conn
 	s.mu.Unlock()
 	if c != nil {
@@ -141,7 +178,7 @@ func (s *supervisor) runWorker(ctx context.Context) error {
 		e.Signal, e.ExitCode = status(cmd)
 		_ = protocol.Send(c, e)
 	}
-	return err
+	return asked, err
 }
 
 // talk tells the agent of workers that ended and kills the ones it is told to, until ctx ends or the agent tells it to exit.
@@ -196,11 +233,16 @@ func (s *supervisor) serve(ctx context.Context, c *wire.Conn) error {
 		case *protocol.Kill:
 			s.mu.Lock()
 			p := s.procs[m.Incarnation]
+			if p != nil {
+				s.asked[m.Incarnation] = true
+			}
 			s.mu.Unlock()
 			if p != nil {
-				s.log.Warn("worker is killed, as the agent asks", "worker", m.Incarnation)
+				s.log.Info("worker is killed, as the agent asks", "worker", m.Incarnation)
 				_ = p.Kill()
 			}
+		case *protocol.Extra:
+			s.want(ctx, m.N)
 		case *protocol.Ping:
 			if err := protocol.Send(c, &protocol.Pong{N: m.N}); err != nil {
 				return err

@@ -64,7 +64,8 @@ func (sp *space) run(ctx context.Context, t *api.Task, io runner.IO) (api.Outcom
 		}
 		return api.Fail(api.ReasonStagingFailed, err.Error()), nil
 	}
-	p, waited, err := sp.pick(ctx, d)
+	inv.Own = t.Spec.Wasm.Isolation == api.Strict || sp.offends(d)
+	p, waited, err := sp.pick(ctx, d, inv.Own)
 	if errors.Is(err, errSilent) {
 		return lost(api.ReasonRegisterTimeout, err.Error()), nil
 	}
@@ -186,6 +187,7 @@ func (sp *space) await(ctx context.Context, t *api.Task, p *proc, a *attempt, io
 			sp.mu.Lock()
 			delete(p.attempts, a.key)
 			a.end(verdict)
+			sp.offenders.add(a.digest)
 			sp.killLocked(p)
 			sp.mu.Unlock()
 		}

@@ -30,6 +30,8 @@ type Config struct {
 	// Active is how many workers of an executor are used at a time; the others are in reserve. Default 1: a worker runs any
 	// number of tasks at once, and the next one is ready before the loss of the first is known.
 	Active int
+	// MaxOwn is how many workers of an executor may belong to one task each. Default 16; others wait.
+	MaxOwn int
 	// RegistrationTimeout is how long a started executor has to say hello. Default 1 m.
 	RegistrationTimeout time.Duration
 	// AllowInterpreter accepts executors that can make no native code, at a tenth of the speed or less.
@@ -41,7 +43,7 @@ type Config struct {
 
 // Times that nobody should need to change.
 const (
-	forceAfter  = 2 * time.Second        // a guest past its deadline is given this before its worker is killed
+	forceAfter  = time.Second            // a guest past its deadline is given this before its worker is killed
 	forceAtOnce = 250 * time.Millisecond // the same, when a task is to be killed by force
 	reconnectIn = 2 * time.Second        // a worker whose connection broke is lost after it
 	adoptWithin = 15 * time.Second       // workers of an adopted executor redial within it
@@ -77,6 +79,9 @@ func New(cfg Config) (*Runner, error) {
 	if cfg.Active == 0 {
 		cfg.Active = 1
 	}
+	if cfg.MaxOwn == 0 {
+		cfg.MaxOwn = 16
+	}
 	if cfg.RegistrationTimeout == 0 {
 		cfg.RegistrationTimeout = time.Minute
 	}
@@ -108,7 +113,7 @@ func (r *Runner) Warm(ctx context.Context, ns string) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = sp.pick(ctx, "")
+	_, _, err = sp.pick(ctx, "", false)
 	return err
 }
 

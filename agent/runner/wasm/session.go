@@ -32,6 +32,7 @@ type proc struct {
 	connected   time.Time                     // for the first time
 	heard       time.Time                     // the last frame
 	killed      bool                          // its end was asked for
+	own         bool                          // one task has it, or had it
 }
 
 // accept serves the processes that dial until ctx ends.
@@ -105,16 +106,20 @@ func (sp *space) serveSupervisor(c *wire.Conn, h *protocol.Hello) error {
 		return err
 	}
 	sp.mu.Lock()
-	sp.supervisor = c
+	sup := &overseer{Conn: c, wake: make(chan struct{}, 1)}
+	sp.supervisor = sup
 	sp.alive = map[string]bool{}
 	for _, inc := range h.Alive {
 		sp.alive[inc] = true
 	}
 	sp.changedLocked()
 	sp.mu.Unlock()
+	gone := make(chan struct{})
+	sp.wg.Go(func() { sp.command(sup, gone) })
 	defer func() {
+		close(gone)
 		sp.mu.Lock()
-		if sp.supervisor == c {
+		if sp.supervisor == sup {
 			sp.supervisor = nil
 		}
 		sp.mu.Unlock()
@@ -132,6 +137,9 @@ func (sp *space) serveSupervisor(c *wire.Conn, h *protocol.Hello) error {
 		delete(sp.alive, e.Incarnation)
 		for _, p := range sp.procs {
 			if p.incarnation == e.Incarnation {
+				if e.OOM || e.Signal != sigkill { // else somebody has done it from outside
+					sp.blameLocked(p)
+				}
 				sp.loseLocked(p, api.ReasonWorkerLost, howExited(e))
 				break
 			}
@@ -204,7 +212,7 @@ func (sp *space) register(c *wire.Conn, h *protocol.Hello) *proc {
 	} else if p.conn != nil {
 		p.conn.Close()
 	}
-	p.conn, p.heard = c, now
+	p.conn, p.heard, p.own = c, now, p.own || h.Own
 	for _, d := range h.Loaded {
 		p.loaded[d] = true
 	}
@@ -284,13 +292,8 @@ func lost(r api.Reason, why string) api.Outcome {
 
 // killLocked has a worker killed by the supervisor; the executor is restarted when it cannot.
 func (sp *space) killLocked(p *proc) {
-	if c := sp.supervisor; c != nil {
-		go func() {
-			if err := protocol.Send(c, &protocol.Kill{Incarnation: p.incarnation}); err != nil {
-				c.Close()
-			}
-		}()
-	}
+	sp.kills = append(sp.kills, p.incarnation)
+	defer sp.orderLocked()
 	if p.killed {
 		return
 	}
@@ -333,6 +336,9 @@ func (sp *space) handle(p *proc, m protocol.Message) {
 		}
 		sp.ackLocked(p, m.Key)
 		a.end(m.Outcome)
+		if p.own {
+			sp.retireLocked(p)
+		}
 	case *protocol.Loaded:
 		if m.Reason == "" {
 			p.loaded[m.Digest] = true
@@ -347,7 +353,7 @@ func (sp *space) handle(p *proc, m protocol.Message) {
 // spreadLocked has the other workers load a module that one has run: they get the native code from disk, and are ready when
 // they are needed.
 func (sp *space) spreadLocked(d api.Digest) {
-	for _, c := range sp.connsLocked(func(p *proc) bool { return !p.loaded[d] }) {
+	for _, c := range sp.connsLocked(func(p *proc) bool { return p.shared() && !p.loaded[d] }) {
 		go func() {
 			_ = protocol.Send(c, &protocol.Load{Digest: d}) // a broken connection is its reader's business
 		}()

@@ -38,7 +38,10 @@ type space struct {
 	changed    chan struct{}
 	procs      []*proc         // workers that said hello and are not lost, oldest first
 	dead       map[string]bool // incarnations that were given up
-	supervisor *wire.Conn
+	supervisor *overseer
+	kills      []string // incarnations that the supervisor is to kill
+	wishes     int      // tasks that wait for a worker of their own
+	offenders  offenders
 	alive      map[string]bool // incarnations that the supervisor had when it connected; nil before
 	executor   launch.Executor
 	since      time.Time            // of the executor; zero while it is being started
@@ -233,7 +236,7 @@ func (sp *space) close(ctx context.Context, keep bool) error {
 		}
 	}
 	if sp.supervisor != nil {
-		conns = append(conns, sp.supervisor)
+		conns = append(conns, sp.supervisor.Conn)
 	}
 	sp.mu.Unlock()
 	var err error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/saki-run/saki/agent/runner"
@@ -15,14 +16,34 @@ import (
 // errSilent says that an executor was started and did not register.
 var errSilent = errors.New("the executor did not register in time")
 
-// pick gives the worker for a task: of those in use the one that holds the module and has least to do. It waits for an executor
-// that is being started, and tells whether it had to.
-func (sp *space) pick(ctx context.Context, d api.Digest) (p *proc, waited bool, err error) {
+// pick gives the worker for a task: of those in use the one that holds the module and has least to do, or one that the task is
+// to have for itself. It waits for an executor or a worker that is being started, and tells whether it had to.
+func (sp *space) pick(ctx context.Context, d api.Digest, own bool) (p *proc, waited bool, err error) {
 	asked := sp.cfg.Now()
+	wish := func(n int) {
+		if own {
+			sp.mu.Lock()
+			sp.wishes += n
+			sp.orderLocked()
+			sp.mu.Unlock()
+		}
+	}
+	defer func() {
+		if waited {
+			wish(-1)
+		}
+	}()
 	for {
 		sp.mu.Lock()
-		p = sp.bestLocked(d)
+		if own {
+			p = sp.claimLocked(d)
+		} else {
+			p = sp.bestLocked(d)
+		}
 		changed, failed, since := sp.changed, errors.Join(sp.launchErr, sp.refused), sp.since
+		if own && slices.ContainsFunc(sp.procs, (*proc).shared) {
+			since = time.Time{} // it is up; others have all the workers there may be
+		}
 		sp.mu.Unlock()
 		if p != nil {
 			return p, waited, nil
@@ -30,8 +51,11 @@ func (sp *space) pick(ctx context.Context, d api.Digest) (p *proc, waited bool, 
 		if failed != nil {
 			return nil, waited, fmt.Errorf("wasm executor: %w", failed)
 		}
-		waited = true
-		var silent <-chan time.Time // while the executor itself is being started, there is no limit
+		if !waited {
+			waited = true
+			wish(1)
+		}
+		var silent <-chan time.Time // while the executor itself is being started, or is busy, there is no limit
 		var t *time.Timer
 		if !since.IsZero() {
 			if since.Before(asked) { // it was up before: its workers are being replaced
@@ -60,7 +84,7 @@ func (sp *space) bestLocked(d api.Digest) *proc {
 	var best *proc
 	inUse := 0
 	for _, p := range sp.procs {
-		if p.conn == nil || p.killed {
+		if !p.shared() {
 			continue
 		}
 		if inUse++; inUse > sp.cfg.Active {
@@ -115,13 +139,13 @@ func (sp *space) find(ctx context.Context, incarnation string) (*proc, error) {
 
 // preload has every connected worker load a module, and waits until one in use holds it. The error says why it is refused.
 func (sp *space) preload(ctx context.Context, d api.Digest) error {
-	p, _, err := sp.pick(ctx, d)
+	p, _, err := sp.pick(ctx, d, false)
 	if err != nil {
 		return err
 	}
 	sp.mu.Lock()
 	delete(sp.refusals, d)
-	conns := sp.connsLocked(func(p *proc) bool { return !p.loaded[d] })
+	conns := sp.connsLocked(func(p *proc) bool { return p.shared() && !p.loaded[d] })
 	sp.mu.Unlock()
 	for _, c := range conns {
 		if err := protocol.Send(c, &protocol.Load{Digest: d}); err != nil {
@@ -221,6 +245,9 @@ func (sp *space) ping() {
 		}
 		if now.Sub(p.heard) > hungAfter && !p.killed {
 			sp.log.Error("worker is killed: it does not answer", "worker", p.name, "attempts", len(p.attempts))
+			sp.killLocked(p)
+		}
+		if p.own && p.idle() && !p.killed {
 			sp.killLocked(p)
 		}
 		if now.Sub(p.connected) > orphansKept {
