@@ -5,7 +5,7 @@ LDFLAGS  = -s -w -X github.com/saki-run/saki/internal/version.Version=$(VERSION)
 TOOL     = $(GO) tool -modfile=tools.mod
 FUZZTIME ?= 10s
 
-.PHONY: help build test race check fmt fuzz bench wasm demo e2e cover clean
+.PHONY: help build test race check fmt fuzz bench wasm demo e2e hostile cover clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -45,6 +45,9 @@ demo: build ## start a cluster, run a wasm, a shell and a container task, compar
 
 e2e: build ## three masters and three agents in containers; kill the leader while tasks are submitted
 	$(GO) test -tags e2e -count=1 -timeout 15m -v ./test/e2e
+
+hostile: ## run every hostile module in a live executor beside a neighbour, and print what becomes of each
+	$(GO) test -count=1 -v -run TestHostile -timeout 10m ./test/hostile
 
 cover: ## test coverage as bin/coverage.html
 	$(GO) test -coverprofile=bin/coverage.out ./... && $(GO) tool cover -html=bin/coverage.out -o bin/coverage.html

@@ -98,6 +98,7 @@ func endless() []Case {
 	inStart := func() []byte {
 		var m build.Module
 		m.Start(m.Func(m.Type(nil, nil), nil, loop))
+		m.Export("_start", build.Func, m.Func(m.Type(nil, nil), nil))
 		return m.Bytes()
 	}
 	// fill writes 64 MiB, over and over, without a loop.
@@ -194,6 +195,7 @@ func greedy() []Case {
 	trap := func() []byte {
 		var m build.Module
 		m.Start(m.Func(m.Type(nil, nil), nil, []byte{0x00}))
+		m.Export("_start", build.Func, m.Func(m.Type(nil, nil), nil))
 		return m.Bytes()
 	}
 	unknown := func() []byte {
