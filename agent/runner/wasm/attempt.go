@@ -24,6 +24,7 @@ type attempt struct {
 	key     protocol.Key
 	digest  api.Digest
 	done    chan api.Outcome // gets one value
+	slow    bool             // runs on the interpreter, though the worker has a compiler
 	started chan struct{}    // closed when the worker says that it runs; space.mu guards the closing
 }
 
@@ -114,6 +115,7 @@ func (sp *space) invoke(p *proc, inv *protocol.Invoke, io runner.IO) (*attempt, 
 	}
 	a := newAttempt(inv.Key, inv.Digest)
 	sp.mu.Lock()
+	a.slow = inv.Engine != "" && inv.Engine != p.engine
 	c := p.conn
 	if c != nil {
 		p.attempts[inv.Key] = a

@@ -195,3 +195,29 @@ func TestOffendersAreForgottenWhenThereAreMany(t *testing.T) {
 		t.Errorf("%d are known; 4: %v, 5: %v", len(o.known), o.known["4"], o.known["5"])
 	}
 }
+
+// BenchmarkANewWorker measures how long it takes from the wish to kill a worker until the one in its place can be given tasks.
+func BenchmarkANewWorker(b *testing.B) {
+	w := newBench(b)
+	w.run(w.task("hello"))
+	w.reserve()
+	sp, err := w.space("default")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		sp.mu.Lock()
+		victim := sp.procs[len(sp.procs)-1]
+		sp.killLocked(victim)
+		sp.mu.Unlock()
+		w.until("another is there", func(sp *space) bool {
+			n := 0
+			for _, p := range sp.procs {
+				if p.shared() {
+					n++
+				}
+			}
+			return n == 2
+		})
+	}
+}

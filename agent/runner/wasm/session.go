@@ -330,7 +330,7 @@ func (sp *space) handle(p *proc, m protocol.Message) {
 			return
 		}
 		delete(p.attempts, m.Key)
-		if m.Outcome.Receipt.RunNS > 0 && !p.loaded[a.digest] {
+		if m.Outcome.Receipt.RunNS > 0 && !a.slow && !p.loaded[a.digest] {
 			p.loaded[a.digest] = true
 			sp.spreadLocked(a.digest)
 		}
