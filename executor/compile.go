@@ -115,16 +115,16 @@ func compileApart(ctx context.Context, dir, path string, kind engine.Kind, mem i
 		return nil
 	case ctx.Err() != nil:
 		return tooLong
+	case strings.Contains(stderr.String(), "out of memory") || strings.Contains(stderr.String(), "cannot allocate memory"):
+		return &engine.Refusal{
+			Reason: api.ReasonCompileLimit, Message: fmt.Sprintf("compiling the module took more than %s of memory", api.Bytes(mem)),
+		}
 	case cmd.ProcessState == nil || cmd.ProcessState.ExitCode() == exitTrouble:
 		return fmt.Errorf("compile module: %w: %s", err, last)
 	case cmd.ProcessState.ExitCode() == exitRefused:
 		return &engine.Refusal{Reason: api.ReasonModuleRefused, Message: last}
 	case signal == int(unix.SIGXCPU), strings.Contains(stderr.String(), "SIGXCPU"):
 		return tooLong
-	case strings.Contains(stderr.String(), "out of memory") || strings.Contains(stderr.String(), "cannot allocate memory"):
-		return &engine.Refusal{
-			Reason: api.ReasonCompileLimit, Message: fmt.Sprintf("compiling the module took more than %s of memory", api.Bytes(mem)),
-		}
 	}
 	return &engine.Refusal{
 		Reason:  api.ReasonCompileLimit,

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/saki-run/saki/api"
 	"github.com/saki-run/saki/executor/engine"
 	"github.com/saki-run/saki/executor/protocol"
+	"github.com/saki-run/saki/wasm/build"
 	"github.com/saki-run/saki/wire"
 )
 
@@ -25,6 +27,7 @@ func TestMain(m *testing.M) {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
 		if err := Main(ctx, os.Args[2:], "test", os.Stderr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		return
@@ -218,6 +221,42 @@ func TestTheCompilerApart(t *testing.T) {
 	}
 	if err := Compiler(dir)(t.Context(), path, engine.Compiler); err != nil {
 		t.Errorf("it was compiled twice: %v", err)
+	}
+}
+
+func TestAModuleThatIsTooMuchToCompileIsRemembered(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m.wasm")
+	var m build.Module
+	m.Memory(1, 1)
+	m.PassiveData(make([]byte, 60<<20))
+	m.Export("_start", build.Func, m.Func(m.Type(nil, nil), nil))
+	if err := os.WriteFile(path, m.Bytes(), 0o600); err != nil { // it is read, rewritten and read again
+		t.Fatal(err)
+	}
+	err := compileApart(t.Context(), dir, path, engine.Compiler, 160<<20)
+	r, ok := errors.AsType[*engine.Refusal](err)
+	if !ok || r.Reason != api.ReasonCompileLimit { // how Go dies without memory differs from time to time
+		t.Fatalf("got %v", err)
+	}
+	mark := marks{dir: filepath.Join(cacheDir(dir), doneDir), name: "m.compiler"}
+	if err := mark.write(err); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	again := Compiler(dir)(t.Context(), path, engine.Compiler)
+	if r, ok := errors.AsType[*engine.Refusal](again); !ok || r.Reason != api.ReasonCompileLimit || time.Since(began) > time.Second {
+		t.Errorf("the second time: %v after %v", again, time.Since(began))
+	}
+	if err := Compiler(dir)(t.Context(), path, engine.Interpreter); err != nil {
+		t.Errorf("on the interpreter: %v", err)
+	}
+	old := time.Now().Add(-refusedFor - time.Minute)
+	if err := os.Chtimes(filepath.Join(mark.dir, mark.name+".refused"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := mark.read(); done || err != nil {
+		t.Errorf("after an hour: %v, %v", done, err)
 	}
 }
 

@@ -87,15 +87,20 @@ func try(t *testing.T, w *world, engine string, all []offender) {
 	n := newNeighbour(t, w)
 	time.Sleep(quietFor) // it is what is measured
 	quiet, before := n.since(), w.resident()
+	busy := n.besideABusyProcess(t)
 	var table strings.Builder
 	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "case\toutcome\treason\ttook\tneighbour p50\tp99\tp99 ratio\ttasks\n(quiet)\t\t\t\t%v\t%v\t1.0\t%d\n",
-		round(quiet.p50), round(quiet.p99), quiet.tasks)
+	fmt.Fprintf(tw, "case\toutcome\treason\ttook\tneighbour p50\tp99\tto quiet\tto busy\ttasks\n")
+	row := func(name string, end string, took time.Duration, s seen) {
+		fmt.Fprintf(tw, "%s\t%s\t%v\t%v\t%v\t%.1f\t%.1f\t%d\n", name, end, round(took), round(s.p50), round(s.p99),
+			ratio(s.p99, quiet.p99), ratio(s.p99, busy.p99), s.tasks)
+	}
+	row("(quiet)", "\t", quietFor, quiet)
+	row("(busy)", "\t", quietFor, busy)
 	for _, o := range all {
 		took, out := attack(t, w, engine, o)
 		s := n.since()
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%v\t%v\t%v\t%.1f\t%d\n", o.Name, out.State, out.Reason, round(took), round(s.p50), round(s.p99),
-			float64(s.p99)/float64(max(1, quiet.p99)), s.tasks)
+		row(o.Name, string(out.State)+"\t"+string(out.Reason), took, s)
 		if len(s.lost) > 0 {
 			t.Errorf("%s: the neighbour has lost %d of %d tasks, such as: %s", o.Name, len(s.lost), s.tasks, s.lost[0])
 		}
@@ -168,5 +173,7 @@ func (w *world) settle(most int64) int64 {
 		time.Sleep(200 * time.Millisecond) // of the kernel and the collectors, which tell nobody
 	}
 }
+
+func ratio(a, b time.Duration) float64 { return float64(a) / float64(max(1, b)) }
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }

@@ -3,6 +3,7 @@ package hostile
 import (
 	"context"
 	"fmt"
+	"os/exec"
 	"slices"
 	"sync"
 	"testing"
@@ -71,5 +72,21 @@ func (n *neighbour) since() seen {
 		s.p50, s.p99 = n.took[s.tasks/2], n.took[s.tasks*99/100]
 	}
 	n.took, n.lost = nil, nil
+	return s
+}
+
+// besideABusyProcess gives what it goes through while another process, outside of the executor, uses a processor: what the
+// kernel and the machine make of that, no executor can do better.
+func (n *neighbour) besideABusyProcess(t *testing.T) seen {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", burn)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	n.since()
+	time.Sleep(quietFor) // it is what is measured
+	s := n.since()
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
 	return s
 }

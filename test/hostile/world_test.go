@@ -26,8 +26,15 @@ import (
 	"github.com/saki-run/saki/internal/guests"
 )
 
-// TestMain lets the test's program play "saki executor".
+// burn makes the test's program use a processor until it is killed.
+const burn = "burn"
+
+// TestMain lets the test's program play "saki executor", and somebody who uses a processor.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == burn {
+		for {
+		}
+	}
 	if len(os.Args) > 1 && os.Args[1] == "executor" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
