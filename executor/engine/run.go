@@ -89,7 +89,8 @@ func (e *Engine) Run(ctx context.Context, inv Invocation) (api.Outcome, error) {
 	defer cancel(nil) // wazero's watcher ends with it
 	g := guest{e: e, m: m, inv: &inv, ent: ent, mem: taskMemory{pool: &e.pool, limit: limit}, began: began}
 	if inv.Timeout > 0 {
-		defer time.AfterFunc(inv.Timeout, func() { cancel(errDeadline) }).Stop()
+		g.deadline = time.AfterFunc(inv.Timeout, func() { cancel(errDeadline) })
+		defer g.deadline.Stop()
 	}
 	return g.run(ctx), nil
 }
@@ -104,6 +105,8 @@ type guest struct {
 	box   *box
 	began time.Time
 	ready time.Time // instantiated
+
+	deadline *time.Timer // nil without one
 
 	stopped   bool // from outside
 	fuelAdded int64
@@ -164,6 +167,9 @@ func (g *guest) call(ctx context.Context) (results []uint64, err error) {
 	}
 	defer func() { _ = mod.Close(context.WithoutCancel(ctx)) }()
 	g.ready = g.e.cfg.Now()
+	if g.deadline != nil && g.deadline.Stop() { // so far it bounded the start function; the time of the run begins now
+		g.deadline.Reset(g.inv.Timeout)
+	}
 	if g.ent.init {
 		if _, err := mod.ExportedFunction(initFunc).Call(ctx); err != nil {
 			return nil, err
