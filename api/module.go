@@ -21,6 +21,11 @@ type BlobInfo struct {
 	Created time.Time `json:"created,omitzero"`
 }
 
+// MemoForgotten says how many remembered results were forgotten.
+type MemoForgotten struct {
+	Forgotten int `json:"forgotten"`
+}
+
 // ModuleRef is how people name a module: by digest or by name and tag.
 type ModuleRef struct {
 	Digest Digest // set, or

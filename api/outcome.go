@@ -33,6 +33,10 @@ type Receipt struct {
 
 	Deterministic bool `json:"deterministic,omitempty"` // wasm that saw virtual clocks and randomness: it can be run again alike
 	Unmetered     bool `json:"unmetered,omitempty"`     // wasm that could not be metered: no fuel is counted
+
+	// Memo says that nothing ran: the result is that of MemoOf, an equal deterministic task, and so are fuel and peak memory.
+	Memo   bool   `json:"memo,omitempty"`
+	MemoOf TaskID `json:"memo_of,omitempty"`
 }
 
 // Exit codes of run, wait and call that are not the guest's own.

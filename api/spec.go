@@ -194,6 +194,11 @@ func (s Spec) WithDefaults() Spec {
 	}
 	def(&s.KillGrace, DefaultKillGrace)
 	def(&s.Backoff, DefaultBackoff)
+	if s.Wasm != nil && s.Wasm.Memo && !s.Wasm.Deterministic {
+		w := *s.Wasm
+		w.Deterministic = true
+		s.Wasm = &w
+	}
 	d := defaultRequests[s.Kind()]
 	if s.Resources.CPUs == 0 {
 		s.Resources.CPUs = d.CPUs

@@ -85,6 +85,9 @@ func (s *Spec) checkKind() error {
 		default:
 			return invalid("unknown engine %s", Quote(s.Wasm.Engine)).WithHint("use compiler or interpreter")
 		}
+		if s.Wasm.Memo && s.Resources.Ports > 0 {
+			return invalid("a memo task asks for %d ports, which differ from run to run", s.Resources.Ports).WithHint("leave out ports, or memo")
+		}
 		return checkArgs("wasm/args", s.Wasm.Args)
 	case s.Container != nil:
 		return s.Container.check(s.Resources.Ports)

@@ -129,3 +129,18 @@ func TestTasksInJSON(t *testing.T) {
 		t.Errorf("times that are not set show: %s", b)
 	}
 }
+
+func TestMemoMeansDeterministicAndGoesWithoutPorts(t *testing.T) {
+	given := &WasmSpec{Module: "fib", Memo: true}
+	s := Spec{Wasm: given}.WithDefaults()
+	if !s.Wasm.Deterministic || given.Deterministic {
+		t.Errorf("with defaults: %+v, and the given one is %+v", s.Wasm, given)
+	}
+	if err := s.Check(); err != nil {
+		t.Error(err)
+	}
+	s.Resources.Ports = 1
+	if err := s.Check(); AsError(err).Code != CodeInvalidSpec {
+		t.Errorf("with ports: %v", err)
+	}
+}

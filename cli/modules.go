@@ -16,7 +16,7 @@ import (
 
 func (a *app) moduleCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "module COMMAND", Short: "Push, list, inspect and remove wasm modules", Example: "saki module push hello.wasm hello:1.2\nsaki run hello:1.2"}
-	cmd.AddCommand(a.modulePush(), a.moduleList(), a.moduleInspect(), a.moduleRemove())
+	cmd.AddCommand(a.modulePush(), a.moduleList(), a.moduleInspect(), a.moduleRemove(), a.moduleMemo())
 	return cmd
 }
 
@@ -132,5 +132,31 @@ func (a *app) moduleRemove() *cobra.Command {
 		}
 		return nil
 	})
+	return cmd
+}
+
+func (a *app) moduleMemo() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "memo COMMAND", Short: "Results of saki run --memo that the cluster remembers", Example: "saki module memo clear",
+		Long: "A task of saki run --memo has virtual clocks and randomness and is told nothing of its place, so that equal tasks end\n" +
+			"equally. When an equal one has ended before, its result is given at once. Equal are: module, function, arguments,\n" +
+			"variables, stdin, files, name, index, namespace, fuel, memory, disk and kept output. Remembered are results with at\n" +
+			"most 1 KiB of stdout and of stderr: the last 10,000 or 16 MiB.",
+	}
+	clear := &cobra.Command{Use: "clear [flags]", Short: "Forget all remembered results", Args: noArgs, Example: "saki module memo clear"}
+	a.reaches(clear)
+	a.formats(clear, "table", "json", "yaml")
+	clear.RunE = a.do(func(ctx context.Context, c *client.Client, _ []string) error {
+		n, err := c.ForgetMemo(ctx)
+		if err != nil {
+			return err
+		}
+		return a.show(n, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "forgot %s\n", plural(n.Forgotten, "result"))
+			return err
+		}, nil)
+	})
+	cmd.AddCommand(clear)
+	groupOnly(cmd)
 	return cmd
 }

@@ -77,6 +77,9 @@ func receipt(t *api.Task, s style) string {
 		}
 		fmt.Fprintf(&b, " on %s", clean(node))
 	}
+	if r.Memo {
+		return memoReceipt(b.String(), r)
+	}
 	if r.Warm {
 		b.WriteString(" (warm)")
 	} else {
@@ -99,6 +102,15 @@ func receipt(t *api.Task, s style) string {
 		fmt.Fprintf(&b, "  output dropped %s", api.Bytes(r.Dropped))
 	}
 	return b.String()
+}
+
+// memoReceipt ends the receipt of a task whose result was remembered.
+func memoReceipt(line string, r api.Receipt) string {
+	line += fmt.Sprintf(" (memo of %s)  nothing ran", r.MemoOf)
+	if r.Fuel > 0 {
+		line += "  its fuel " + big(r.Fuel)
+	}
+	return line
 }
 
 // big writes a count shortly: 8.1M.

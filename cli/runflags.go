@@ -21,7 +21,7 @@ type runFlags struct {
 	constraints, publish, volumes  []string
 	network, user, workdir         string
 	placement                      string
-	stdin, detach, stats           bool
+	stdin, detach, stats, memo     bool
 	cpus                           milliFlag
 	mem, disk, maxOutput           bytesFlag
 	timeout, backoff, killGrace    spanFlag
@@ -38,6 +38,7 @@ const runHelp = `What to run: MODULE is a file, name[:tag] or sha256:…; or --i
   -i, --stdin                 hand this command's stdin to the task
   -e, --env K=V               set a variable; K alone takes it from here;  --env-file FILE with K=V lines
       --file LOCAL[:GUEST]    put a file into the task's sandbox
+      --memo                  deterministic: the result of an equal task will do, and is given at once
       --network NET, --volume HOST:PATH[:ro], --publish PORT[/udp], --user, --workdir    for containers
 What it needs:
       --cpus 0.5 --mem 64Mi --disk 1Gi --ports N     for each copy; ports come as PORT0, PORT1…
@@ -77,6 +78,7 @@ func (f *runFlags) define(cmd *cobra.Command) {
 	fs.StringVar(&f.placement, "placement", "", "pack or spread")
 	fs.BoolVarP(&f.stdin, "stdin", "i", false, "hand stdin to the task")
 	fs.BoolVarP(&f.detach, "detach", "d", false, "do not wait")
+	fs.BoolVar(&f.memo, "memo", false, "an equal task's result will do")
 	fs.BoolVar(&f.stats, "stats", false, "show what it cost")
 	fs.Var(&f.cpus, "cpus", "processors")
 	fs.Var(&f.mem, "mem", "memory")
@@ -190,6 +192,9 @@ func (f *runFlags) kind(s *api.Spec, args []string) error {
 	if (f.fuel > 0 || f.isolation+f.engine != "" || f.deterministic || f.record) && (f.image != "" || f.shellGiven) {
 		return usage("--fuel, --isolation, --engine, --deterministic and --record are for wasm modules").hint("leave them out")
 	}
+	if f.memo && (f.image != "" || f.shellGiven) {
+		return usage("--memo is for wasm modules").hint("other tasks are not deterministic; leave it out")
+	}
 	switch {
 	case f.image != "":
 		s.Container = &api.ContainerSpec{Image: f.image, Command: args, Network: f.network, User: f.user, Workdir: f.workdir}
@@ -203,7 +208,7 @@ func (f *runFlags) kind(s *api.Spec, args []string) error {
 	default:
 		s.Wasm = &api.WasmSpec{
 			Module: args[0], Func: f.fn, Args: args[1:], Fuel: f.fuel, Isolation: api.Isolation(f.isolation), Engine: f.engine,
-			Deterministic: f.deterministic, Record: f.record,
+			Deterministic: f.deterministic, Record: f.record, Memo: f.memo,
 		}
 	}
 	return nil

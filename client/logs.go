@@ -62,10 +62,12 @@ func (c *Client) FollowLogs(ctx context.Context, id string, o LogOptions, w io.W
 		id = string(t.ID) // "last" may mean another one later
 		ended := t.State.Terminal() || only > 0 && t.Attempt > only
 		if t.Attempt == 0 {
-			if ended {
+			if !ended {
+				continue
+			}
+			if t.Outcome == nil || !t.Outcome.Receipt.Memo {
 				return nil // it never ran
 			}
-			continue
 		}
 		if only == 0 && t.Attempt != o.Attempt {
 			if o.Attempt != 0 {

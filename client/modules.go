@@ -58,6 +58,15 @@ func (c *Client) RemoveModule(ctx context.Context, ref string) error {
 	return c.call(ctx, &request{method: http.MethodDelete, path: modulePath(ref)}, nil)
 }
 
+// ForgetMemo drops all results of memo tasks that the cluster remembers, and says how many there were.
+func (c *Client) ForgetMemo(ctx context.Context) (*api.MemoForgotten, error) {
+	n := new(api.MemoForgotten)
+	if err := c.call(ctx, &request{method: http.MethodDelete, path: "/v1/memo"}, n); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
 func modulePath(ref string) string { return "/v1/modules/" + url.PathEscape(ref) }
 
 // PushBlob uploads content for tasks: a file to be staged, or a long stdin.

@@ -90,13 +90,14 @@ type Capability struct {
 }
 
 // Env gives the environment that every task gets besides its own: SAKI_TASK_ID, SAKI_TASK_INDEX, SAKI_ATTEMPT, SAKI_NODE and
-// PORT0…. The task's own variables win over them.
+// PORT0…. The task's own variables win over them. A deterministic task is not told what differs from run to run: of these it
+// gets SAKI_TASK_INDEX and ports alone.
 func Env(t *api.Task) map[string]string {
-	env := map[string]string{
-		"SAKI_TASK_ID":    string(t.ID),
-		"SAKI_TASK_INDEX": itoa(t.Index),
-		"SAKI_ATTEMPT":    itoa(int(t.Attempt)),
-		"SAKI_NODE":       t.NodeName,
+	env := map[string]string{"SAKI_TASK_INDEX": itoa(t.Index)}
+	if !deterministic(t) {
+		env["SAKI_TASK_ID"] = string(t.ID)
+		env["SAKI_ATTEMPT"] = itoa(int(t.Attempt))
+		env["SAKI_NODE"] = t.NodeName
 	}
 	for i, p := range t.Ports {
 		env["PORT"+itoa(i)] = itoa(int(p))
@@ -104,3 +105,17 @@ func Env(t *api.Task) map[string]string {
 	maps.Copy(env, t.Spec.Env)
 	return env
 }
+
+// Program gives what a wasm task sees as its program's name: the task's, or else its id; a deterministic task without a name is
+// called task, as all of them are.
+func Program(t *api.Task) string {
+	switch {
+	case t.Spec.Name != "":
+		return t.Spec.Name
+	case deterministic(t):
+		return "task"
+	}
+	return string(t.ID)
+}
+
+func deterministic(t *api.Task) bool { return t.Spec.Wasm != nil && t.Spec.Wasm.Deterministic }

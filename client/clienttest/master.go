@@ -30,8 +30,10 @@ type Master struct {
 	Modules      func() ([]api.Module, error)
 	Module       func(ref string) (*api.Module, error) // also answers HEAD
 	RemoveModule func(ref string) error
+	ForgetMemo   func() (*api.MemoForgotten, error)
 	PushBlob     func(b []byte) (*api.BlobInfo, error)
 	HasBlob      func(d string) bool
+	Blob         func(d string) ([]byte, error)
 
 	Nodes   func() ([]api.Node, error)
 	Node    func(name, verb string) (*api.Node, error) // verb is "", drain or undrain
@@ -82,7 +84,19 @@ func (m *Master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.tasks(w, r, parts[1], parts[2])
 	case "modules":
 		m.modules(w, r, parts[1])
+	case "memo":
+		v, err := m.ForgetMemo()
+		write(w, v, err)
 	case "blobs":
+		if r.Method == http.MethodGet {
+			b, err := m.Blob(parts[1])
+			if err != nil {
+				write(w, nil, err)
+				return
+			}
+			_, _ = w.Write(b)
+			return
+		}
 		if r.Method == http.MethodHead {
 			if !m.HasBlob(parts[1]) {
 				w.WriteHeader(http.StatusNotFound)

@@ -15,6 +15,7 @@ type Event struct {
 	Module *api.Module
 	Ref    string     // of a module: the tag
 	Err    *api.Error // of Rejected
+	Count  int        // of ForgetMemo: how many results were forgotten
 }
 
 // Types of events that are answers to one command rather than news.
@@ -101,6 +102,8 @@ func (a *applying) obey(c Command) {
 		a.putBlob(c)
 	case *Forget:
 		a.forget(c)
+	case *ForgetMemo:
+		a.forgetMemo()
 	default:
 		panic("core: unknown command") // DecodeEntry lets none through
 	}

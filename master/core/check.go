@@ -7,7 +7,8 @@ import (
 )
 
 // Check reports the first invariant that does not hold: nodes hold what their tasks hold and no more than they have, no port
-// is held twice, every task stands in exactly the indexes of its state, and the counts are right.
+// is held twice, every task stands in exactly the indexes of its state, the counts are right, and what is remembered of memo
+// tasks is within its bounds.
 func (s *State) Check() error {
 	v := s.View()
 	used := map[api.NodeID]api.Resources{}
@@ -27,6 +28,9 @@ func (s *State) Check() error {
 		}
 		used[t.Node] = used[t.Node].Add(h)
 		tasks[t.Node]++
+	}
+	if err := v.checkMemos(); err != nil {
+		return err
 	}
 	if n != v.counts {
 		return fmt.Errorf("counts are %v, want %v", v.counts, n)

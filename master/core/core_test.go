@@ -21,6 +21,8 @@ type machine struct {
 	index uint64
 	now   time.Time
 	log   [][]byte
+
+	recalled int // tasks that were answered from what is remembered
 }
 
 func newMachine(t *testing.T) *machine { return &machine{t: t, s: New(), now: t0} }
@@ -39,6 +41,11 @@ func (m *machine) do(cmds ...Command) []Event {
 		m.t.Fatal(err)
 	}
 	ev := m.s.Apply(m.index, e)
+	for _, e := range ev {
+		if e.Type == api.EventTaskEnded && e.Task.Outcome.Receipt.Memo {
+			m.recalled++
+		}
+	}
 	if err := m.s.Check(); err != nil {
 		m.t.Fatalf("after entry %d: %v", m.index, err)
 	}
@@ -299,7 +306,14 @@ func randomCommand(r *rand.Rand, v View, n int) Command {
 		on = t.Node
 	}
 	states := []api.State{api.Finished, api.Failed, api.Killed, api.Lost}
-	switch r.IntN(12) {
+	switch r.IntN(13) {
+	case 12:
+		if r.IntN(20) == 0 {
+			return &ForgetMemo{}
+		}
+		return &Submit{ID: api.TaskID(fmt.Sprint("m", n)), Spec: memoSpec(func(s *api.Spec) {
+			s.Count, s.Wasm.Args = 1+r.IntN(3), []string{fmt.Sprint(r.IntN(4))}
+		})}
 	case 0, 1:
 		key := ""
 		if r.IntN(3) == 0 {
@@ -337,9 +351,11 @@ func randomCommand(r *rand.Rand, v View, n int) Command {
 }
 
 func TestEqualLogsMakeEqualStatesThroughSnapshotsToo(t *testing.T) {
+	recalled := 0
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		m := newMachine(t)
+		m.do(&PutModule{Module: api.Module{Digest: memoModule}})
 		snapAt := 50 + r.IntN(200)
 		var snap bytes.Buffer
 		for i := range 300 {
@@ -361,17 +377,21 @@ func TestEqualLogsMakeEqualStatesThroughSnapshotsToo(t *testing.T) {
 		for i, b := range m.log {
 			e, _ := DecodeEntry(b)
 			replayed.Apply(uint64(i+1), e)
-			if i >= snapAt {
+			if i > snapAt { // the module's entry is the first
 				restored.Apply(uint64(i+1), e)
 			}
 		}
 		want := save(t, m.s)
+		recalled += m.recalled
 		if !bytes.Equal(save(t, replayed), want) {
 			t.Fatalf("seed %d: the replayed log gave another state", seed)
 		}
 		if !bytes.Equal(save(t, restored), want) {
 			t.Fatalf("seed %d: snapshot and the rest of the log gave another state", seed)
 		}
+	}
+	if recalled < 20 {
+		t.Errorf("only %d tasks were answered from what is remembered", recalled)
 	}
 }
 

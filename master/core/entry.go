@@ -93,6 +93,9 @@ type Forget struct {
 	Blobs []api.Digest `json:"blobs,omitempty"`
 }
 
+// ForgetMemo drops every remembered result of a memo task.
+type ForgetMemo struct{}
+
 func (*Submit) command()       {}
 func (*Place) command()        {}
 func (*Report) command()       {}
@@ -105,6 +108,7 @@ func (*PutModule) command()    {}
 func (*RemoveModule) command() {}
 func (*PutBlob) command()      {}
 func (*Forget) command()       {}
+func (*ForgetMemo) command()   {}
 
 // box is how a command is written: exactly one field is set.
 type box struct {
@@ -120,6 +124,7 @@ type box struct {
 	RemoveModule *RemoveModule `json:"remove_module,omitempty"`
 	PutBlob      *PutBlob      `json:"put_blob,omitempty"`
 	Forget       *Forget       `json:"forget,omitempty"`
+	ForgetMemo   *ForgetMemo   `json:"forget_memo,omitempty"`
 }
 
 type boxedEntry struct {
@@ -157,6 +162,8 @@ func (e Entry) Encode() ([]byte, error) {
 			bx.PutBlob = c
 		case *Forget:
 			bx.Forget = c
+		case *ForgetMemo:
+			bx.ForgetMemo = c
 		default:
 			return nil, fmt.Errorf("encode entry: unknown command %T", c)
 		}
@@ -207,6 +214,8 @@ func (b box) command() Command {
 		return b.PutBlob
 	case b.Forget != nil:
 		return b.Forget
+	case b.ForgetMemo != nil:
+		return b.ForgetMemo
 	}
 	return nil
 }

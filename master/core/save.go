@@ -22,6 +22,7 @@ type saved struct {
 	Node   *api.Node     `json:"node,omitempty"`
 	Module *api.Module   `json:"module,omitempty"`
 	Blob   *api.BlobInfo `json:"blob,omitempty"`
+	Memo   *memo         `json:"memo,omitempty"`
 	End    bool          `json:"end,omitempty"`
 }
 
@@ -66,6 +67,9 @@ func (v View) Save(w io.Writer) error {
 	}
 	if err == nil {
 		v.keys.Root().Walk(func(k []byte, x keyed) bool { return each(saved{Key: &savedKey{string(k), x}}) })
+	}
+	if err == nil {
+		v.aged.Root().Walk(func(_ []byte, m *memo) bool { return each(saved{Memo: m}) })
 	}
 	if err == nil {
 		err = v.saveTasks(e)
@@ -151,6 +155,8 @@ func load(r io.Reader) (*State, error) {
 			}
 		case x.Blob != nil:
 			s.blobs.Insert([]byte(x.Blob.Digest), x.Blob)
+		case x.Memo != nil:
+			s.addMemo(x.Memo)
 		case x.End:
 			return s, s.Check()
 		default:

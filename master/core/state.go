@@ -28,6 +28,8 @@ type scalars struct {
 	now    time.Time
 	seq    uint64 // last given to a task, a submission or an ending
 	counts counts
+
+	memoCount, memoBytes int // of what memos holds
 }
 
 // counts is how many tasks are in each state.
@@ -58,6 +60,8 @@ type State struct {
 	modules *iradix.Txn[*api.Module]   // by digest
 	tags    *iradix.Txn[api.Digest]    // by name:tag
 	blobs   *iradix.Txn[*api.BlobInfo] // by digest
+	memos   *iradix.Txn[*memo]         // by memoKey
+	aged    *iradix.Txn[*memo]         // the same, by order of remembering
 }
 
 // New makes an empty state.
@@ -77,6 +81,8 @@ type View struct {
 	modules *iradix.Tree[*api.Module]
 	tags    *iradix.Tree[api.Digest]
 	blobs   *iradix.Tree[*api.BlobInfo]
+	memos   *iradix.Tree[*memo]
+	aged    *iradix.Tree[*memo]
 }
 
 // View gives the present state, in constant time.
@@ -85,6 +91,7 @@ func (s *State) View() View {
 		s.scalars,
 		s.tasks.CommitOnly(), s.order.CommitOnly(), s.queues.CommitOnly(), s.delayed.CommitOnly(), s.active.CommitOnly(),
 		s.done.CommitOnly(), s.keys.CommitOnly(), s.nodes.CommitOnly(), s.modules.CommitOnly(), s.tags.CommitOnly(), s.blobs.CommitOnly(),
+		s.memos.CommitOnly(), s.aged.CommitOnly(),
 	}
 }
 
@@ -94,6 +101,7 @@ func (v View) Fork() *State {
 		v.scalars,
 		txn(v.tasks), txn(v.order), txn(v.queues), txn(v.delayed), txn(v.active),
 		txn(v.done), txn(v.keys), txn(v.nodes), txn(v.modules), txn(v.tags), txn(v.blobs),
+		txn(v.memos), txn(v.aged),
 	}
 }
 

@@ -54,6 +54,7 @@ func (a *applying) submit(c *Submit) {
 		a.queues.Insert(queueKey(r), t.ID)
 		a.counts[stateIndex(api.Pending)]++
 		a.emit(Event{Type: api.EventTaskSubmitted, Task: t})
+		a.recall(r)
 	}
 }
 
@@ -218,6 +219,7 @@ func (a *applying) ended(r *record, o *api.Outcome) {
 	if !again {
 		a.set(r, &t)
 		a.emit(Event{Type: api.EventTaskEnded, Task: &t})
+		a.remember(&t)
 		return
 	}
 	past := api.Attempt{

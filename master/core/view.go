@@ -217,6 +217,9 @@ func (v View) Modules() iter.Seq[*api.Module] {
 // ModuleCount is the number of modules.
 func (v View) ModuleCount() int { return v.modules.Len() }
 
+// MemoCount is how many results of memo tasks are remembered.
+func (v View) MemoCount() int { return v.memoCount }
+
 // Blob gives what is known of a blob, or nil.
 func (v View) Blob(d api.Digest) *api.BlobInfo {
 	b, ok := v.blobs.Get([]byte(d))

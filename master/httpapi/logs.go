@@ -74,6 +74,9 @@ func (l *logReader) follow(t *api.Task) error {
 				continue
 			}
 		}
+		if t.State.Terminal() && t.Attempt == 0 {
+			return l.attempt(t, 0)
+		}
 		if t.State.Terminal() {
 			return l.begin()
 		}
@@ -103,10 +106,10 @@ func (l *logReader) begin() error {
 // attempt copies the output of one attempt.
 func (l *logReader) attempt(t *api.Task, n uint32) error {
 	switch {
+	case n == t.Attempt && t.State.Terminal() && t.Outcome.Inline:
+		return l.inline(t.Outcome) // also of a memo task that was never placed
 	case n == 0:
 		return l.begin() // never placed
-	case n == t.Attempt && t.State.Terminal() && t.Outcome.Inline:
-		return l.inline(t.Outcome)
 	}
 	node := t.Node
 	if n != t.Attempt {

@@ -16,6 +16,7 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	tasks    *prometheus.GaugeVec
 	nodes    *prometheus.GaugeVec
+	memos    prometheus.Gauge
 	leading  prometheus.Gauge
 	index    prometheus.Gauge
 }
@@ -35,10 +36,11 @@ func newMetrics(r *prometheus.Registry) *metrics {
 		nodes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "saki_nodes", Help: "Nodes, by state.",
 		}, []string{"state"}),
+		memos:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "saki_memos", Help: "Results of memo tasks that are remembered."}),
 		leading: prometheus.NewGauge(prometheus.GaugeOpts{Name: "saki_leading", Help: "1 while this master leads."}),
 		index:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "saki_applied_index", Help: "Index of the last log entry that is part of the state."}),
 	}
-	r.MustRegister(m.requests, m.seconds, m.tasks, m.nodes, m.leading, m.index)
+	r.MustRegister(m.requests, m.seconds, m.tasks, m.nodes, m.memos, m.leading, m.index)
 	return m
 }
 
@@ -60,6 +62,7 @@ func (m *metrics) observe(v core.View, leading bool) {
 	for _, s := range []api.NodeState{api.NodeReady, api.NodeDraining, api.NodeAway, api.NodeLost} {
 		m.nodes.WithLabelValues(string(s)).Set(float64(nodes[s]))
 	}
+	m.memos.Set(float64(v.MemoCount()))
 	m.index.Set(float64(v.Index()))
 	m.leading.Set(0)
 	if leading {

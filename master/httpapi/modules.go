@@ -243,6 +243,19 @@ func (s *Server) removeModule(w http.ResponseWriter, r *http.Request) error {
 	return events[0].Err
 }
 
+// forgetMemo drops what is remembered of memo tasks.
+func (s *Server) forgetMemo(w http.ResponseWriter, r *http.Request) error {
+	events, err := s.cfg.Engine.Do(r.Context(), &core.ForgetMemo{})
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, e := range events {
+		n += e.Count
+	}
+	return writeJSON(w, http.StatusOK, api.MemoForgotten{Forgotten: n})
+}
+
 // infoCache remembers what modules say of themselves, the latest ones.
 type infoCache struct {
 	mu    sync.Mutex

@@ -49,6 +49,7 @@ func (s *Server) table() []route {
 		{method: "GET", path: "/v1/modules", where: anywhere, serve: s.listModules, summary: "List modules", answer: []*api.Module{}},
 		{method: "GET", path: "/v1/modules/{ref}", where: anywhere, serve: s.inspectModule, summary: "Show a module by digest or name[:tag], with its imports and exports", answer: ModuleDetail{}},
 		{method: "DELETE", path: "/v1/modules/{ref}", serve: s.removeModule, summary: "Remove a tag, or a module with all its tags", answer: api.Module{}},
+		{method: "DELETE", path: "/v1/memo", serve: s.forgetMemo, summary: "Forget the results that are remembered of memo tasks", answer: api.MemoForgotten{}},
 		{method: "PUT", path: "/v1/blobs", serve: s.pushBlob, summary: "Upload a file or a long input of a task", body: rawBody{}, answer: api.BlobInfo{}},
 		{method: "GET", path: "/v1/blobs/{digest}", where: here, serve: s.getBlob, summary: "Read content by digest", answer: rawBody{}},
 		{method: "GET", path: "/v1/nodes", where: anywhere, serve: s.listNodes, summary: "List nodes", answer: []*api.Node{}},

@@ -17,6 +17,9 @@ func Explain(v core.View, t *api.Task, p Policy) api.Explanation {
 		if t.Message != "" {
 			x.Summary += ": " + t.Message
 		}
+		if t.Outcome != nil && t.Outcome.Receipt.Memo {
+			x.Summary += fmt.Sprintf("; nothing ran: this is the result of the equal task %s", t.Outcome.Receipt.MemoOf)
+		}
 		x.Hint = t.Reason.Sentence()
 		return x
 	case t.Active():

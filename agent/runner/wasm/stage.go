@@ -90,7 +90,7 @@ func (sp *space) prepare(ctx context.Context, t *api.Task, rio runner.IO) (*prot
 	}
 	inv := &protocol.Invoke{
 		Key:    protocol.Key{Task: t.ID, Attempt: t.Attempt},
-		Digest: s.Module(), Name: cmp.Or(s.Name, string(t.ID)), Func: s.Wasm.Func, Args: s.Wasm.Args,
+		Digest: s.Module(), Name: runner.Program(t), Func: s.Wasm.Func, Args: s.Wasm.Args,
 		Env: runner.Env(t), Stdin: s.Stdin, Dir: dir,
 		Mem: int64(s.Resources.Mem), Timeout: s.Timeout.D().Nanoseconds(), MaxOutput: int64(cmp.Or(s.MaxOutput, api.DefaultMaxOutput)),
 		Fuel: s.Wasm.Fuel, Engine: s.Wasm.Engine, Disk: int64(cmp.Or(s.Resources.Disk, defaultDisk)), Files: maxFiles,
