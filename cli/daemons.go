@@ -23,6 +23,9 @@ type Daemons struct {
 	Master func(ctx context.Context, c MasterConfig) error
 	Agent  func(ctx context.Context, c AgentConfig) error
 
+	// Replay runs an ended wasm task again in this process. An error says that it could not be run.
+	Replay func(ctx context.Context, c ReplayConfig) (api.Outcome, error)
+
 	// These get their arguments as they are, and are started before any command line is parsed.
 	Executor func(ctx context.Context, args []string) error
 	Worker   func(ctx context.Context, args []string) error

@@ -34,7 +34,7 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: "daemons", Title: "Daemons:"}, &cobra.Group{ID: "more", Title: "More:"},
 	)
 	a.add(root, "tasks", a.runCommand(), a.submitCommand(), a.psCommand(), a.inspectCommand(), a.logsCommand(), a.waitCommand(),
-		a.killCommand(), a.explainCommand())
+		a.killCommand(), a.explainCommand(), a.replayCommand())
 	a.add(root, "cluster", a.moduleCommand(), a.nodeCommand(), a.clusterCommand(), a.eventsCommand(), a.benchCommand())
 	root.AddCommand(a.daemonCommands()...)
 	a.add(root, "more", a.completionCommand(root), a.versionCommand())

@@ -84,7 +84,7 @@ func (c *Client) HasBlob(ctx context.Context, d api.Digest) (bool, error) {
 	return c.has(ctx, "/v1/blobs/"+url.PathEscape(string(d)))
 }
 
-// Blob reads content. The caller closes it and, if it matters, checks the digest.
+// Blob reads content, of modules too. The caller closes it and, if it matters, checks the digest.
 func (c *Client) Blob(ctx context.Context, d api.Digest) (io.ReadCloser, error) {
 	return c.stream(ctx, "/v1/blobs/"+url.PathEscape(string(d)), nil)
 }

@@ -107,13 +107,13 @@ func Env(t *api.Task) map[string]string {
 }
 
 // Program gives what a wasm task sees as its program's name: the task's, or else its id; a deterministic task without a name is
-// called task, as all of them are.
+// called by its module's digest.
 func Program(t *api.Task) string {
 	switch {
 	case t.Spec.Name != "":
 		return t.Spec.Name
 	case deterministic(t):
-		return "task"
+		return t.Spec.Module().Short()
 	}
 	return string(t.ID)
 }

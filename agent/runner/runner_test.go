@@ -10,9 +10,10 @@ import (
 )
 
 func TestADeterministicTaskIsNotToldWhatDiffersFromRunToRun(t *testing.T) {
+	module := api.DigestOf([32]byte{1})
 	task := &api.Task{
 		ID: "7f3k", Index: 3, Attempt: 2, NodeName: "node-1",
-		Spec: &api.Spec{Env: map[string]string{"A": "1", "SAKI_NODE": "mine"}, Wasm: &api.WasmSpec{}},
+		Spec: &api.Spec{Env: map[string]string{"A": "1", "SAKI_NODE": "mine"}, Wasm: &api.WasmSpec{Module: string(module)}},
 	}
 	want := map[string]string{"A": "1", "SAKI_NODE": "mine", "SAKI_TASK_ID": "7f3k", "SAKI_TASK_INDEX": "3", "SAKI_ATTEMPT": "2"}
 	if d := cmp.Diff(want, runner.Env(task)); d != "" || runner.Program(task) != "7f3k" {
@@ -20,7 +21,7 @@ func TestADeterministicTaskIsNotToldWhatDiffersFromRunToRun(t *testing.T) {
 	}
 	task.Spec.Wasm.Deterministic = true
 	want = map[string]string{"A": "1", "SAKI_NODE": "mine", "SAKI_TASK_INDEX": "3"}
-	if d := cmp.Diff(want, runner.Env(task)); d != "" || runner.Program(task) != "task" {
+	if d := cmp.Diff(want, runner.Env(task)); d != "" || runner.Program(task) != module.Short() {
 		t.Errorf("deterministic: program %s, variables (-want +got):\n%s", runner.Program(task), d)
 	}
 	if task.Spec.Name = "fib"; runner.Program(task) != "fib" {

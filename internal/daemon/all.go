@@ -21,5 +21,6 @@ func All(v api.Version) cli.Daemons {
 		},
 		Shim:     func(ctx context.Context, _ []string) error { return shell.Shim(ctx) },
 		WasmOnce: WasmOnce,
+		Replay:   Replay,
 	}
 }

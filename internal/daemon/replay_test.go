@@ -1,0 +1,127 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"io"
+	"testing"
+
+	"github.com/saki-run/saki/api"
+	"github.com/saki-run/saki/cli"
+	"github.com/saki-run/saki/internal/guests"
+)
+
+// shelf is the content that a cluster holds.
+type shelf map[api.Digest][]byte
+
+func (s shelf) put(b []byte) api.Digest {
+	d := api.DigestOf(sha256.Sum256(b))
+	s[d] = b
+	return d
+}
+
+func (s shelf) open(_ context.Context, d api.Digest) (io.ReadCloser, error) {
+	b, ok := s[d]
+	if !ok {
+		return nil, api.Errorf(api.CodeNotFound, "there is no blob %s", d)
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+// replayed runs a guest again and gives its outcome and output.
+func (s shelf) replayed(t *testing.T, guest string, change func(*api.Task)) (o api.Outcome, stdout, stderr string, err error) {
+	t.Helper()
+	b, err := guests.Module(guest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := api.Spec{Wasm: &api.WasmSpec{Module: string(s.put(b))}}.WithDefaults()
+	task := &api.Task{ID: "7f3k", Spec: &spec, State: api.Finished, Attempt: 2, NodeName: "node-1"}
+	if change != nil {
+		change(task)
+	}
+	var out, errs bytes.Buffer
+	t.Setenv("TMPDIR", t.TempDir())
+	o, err = Replay(t.Context(), cli.ReplayConfig{Task: task, Blob: s.open, Stdout: &out, Stderr: &errs})
+	return o, out.String(), errs.String(), err
+}
+
+func TestReplayRunsTheTaskAsAWorkerDid(t *testing.T) {
+	s := shelf{}
+	in := []byte("abc\n")
+	const sum = "edeaaff3f1774ad2888673770c6d64097e391bc362d7d6fb34982ddf0efd18cb"
+	for name, c := range map[string]struct {
+		guest  string
+		change func(*api.Task)
+		state  api.State
+		code   int
+		stdout string
+	}{
+		"plain":           {guest: "hello", state: api.Finished, stdout: "hello, world\n"},
+		"stdin":           {guest: "sha256", change: func(t *api.Task) { t.Spec.Stdin = in }, state: api.Finished, stdout: sum + "  -\n"},
+		"stdin as a blob": {guest: "sha256", change: func(t *api.Task) { t.Spec.StdinBlob = s.put(in) }, state: api.Finished, stdout: sum + "  -\n"},
+		"a file": {guest: "cat", change: func(t *api.Task) {
+			t.Spec.Wasm.Args, t.Spec.Files = []string{"a/in.txt"}, []api.File{{Path: "a/in.txt", Blob: s.put(in), Mode: 0o400}}
+		}, state: api.Finished, stdout: "abc\n"},
+		"what the agent adds": {guest: "env", change: func(t *api.Task) {
+			t.Spec.Env, t.Spec.Wasm.Args = map[string]string{"A": "1"}, []string{"A", "SAKI_TASK_ID", "SAKI_ATTEMPT", "SAKI_NODE"}
+		}, state: api.Finished, stdout: "A=1\nSAKI_TASK_ID=7f3k\nSAKI_ATTEMPT=2\nSAKI_NODE=node-1\n"},
+		"an exit code":      {guest: "exit", change: func(t *api.Task) { t.Spec.Wasm.Args = []string{"3"} }, state: api.Failed, code: 3},
+		"a trap":            {guest: "trap", state: api.Failed, code: 134},
+		"an unknown export": {guest: "hello", change: func(t *api.Task) { t.Spec.Wasm.Func = "nope" }, state: api.Failed, code: 127},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, stdout, _, err := s.replayed(t, c.guest, c.change)
+			if err != nil || o.State != c.state || o.ExitCode != c.code {
+				t.Fatalf("got %+v, %v", o, err)
+			}
+			if c.guest == "env" {
+				stdout = sortedLike(c.stdout, stdout)
+			}
+			if stdout != c.stdout {
+				t.Errorf("stdout is %q, want %q", stdout, c.stdout)
+			}
+			again, _, _, _ := s.replayed(t, c.guest, c.change)
+			if again.Receipt.Fuel != o.Receipt.Fuel || c.code != 127 && o.Receipt.Fuel == 0 {
+				t.Errorf("fuel was %d and is now %d", o.Receipt.Fuel, again.Receipt.Fuel)
+			}
+		})
+	}
+}
+
+// sortedLike gives the lines of got that want has, in want's order.
+func sortedLike(want, got string) string {
+	out := ""
+	for line := range bytes.Lines([]byte(want)) {
+		if bytes.Contains([]byte("\n"+got), append([]byte("\n"), line...)) {
+			out += string(line)
+		}
+	}
+	return out
+}
+
+func TestReplayOfWhatTheClusterDoesNotHoldAnyLonger(t *testing.T) {
+	for name, change := range map[string]func(*api.Task){
+		"module": func(t *api.Task) { t.Spec.Wasm.Module = string(api.DigestOf([32]byte{1})) },
+		"stdin":  func(t *api.Task) { t.Spec.StdinBlob = api.DigestOf([32]byte{2}) },
+		"file":   func(t *api.Task) { t.Spec.Files = []api.File{{Path: "x", Blob: api.DigestOf([32]byte{3})}} },
+	} {
+		if _, _, _, err := (shelf{}).replayed(t, "hello", change); err == nil || api.AsError(err).Code != api.CodeNotFound {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s := shelf{}
+	_, _, _, err := s.replayed(t, "hello", func(t *api.Task) { s[t.Spec.Module()] = []byte("something else") })
+	if err == nil || api.AsError(err).Code != api.CodeDigestMismatch {
+		t.Errorf("other content: %v", err)
+	}
+}
+
+func TestAReplayEndsWithItsDeadline(t *testing.T) {
+	s := shelf{}
+	o, _, _, err := s.replayed(t, "spin", func(t *api.Task) { t.Spec.Timeout = api.Duration(50e6) })
+	if err != nil || o.Reason != api.ReasonDeadline {
+		t.Errorf("got %+v, %v", o, err)
+	}
+}
