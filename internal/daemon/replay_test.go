@@ -5,10 +5,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/saki-run/saki/api"
 	"github.com/saki-run/saki/cli"
+	"github.com/saki-run/saki/client/clienttest"
 	"github.com/saki-run/saki/internal/guests"
 )
 
@@ -123,5 +126,48 @@ func TestAReplayEndsWithItsDeadline(t *testing.T) {
 	o, _, _, err := s.replayed(t, "spin", func(t *api.Task) { t.Spec.Timeout = api.Duration(50e6) })
 	if err != nil || o.Reason != api.ReasonDeadline {
 		t.Errorf("got %+v, %v", o, err)
+	}
+}
+
+func TestTheReplayCommandTellsTheSameFromWhatIsNot(t *testing.T) {
+	for guest, c := range map[string]struct {
+		stdin string
+		code  int
+		want  string
+	}{
+		"hello":        {code: 0, want: "✓ same outcome, same fuel (81)\n"},
+		"sha256":       {stdin: "abc\n", code: 0, want: "✓ same outcome, same fuel (13,715)\n"},
+		"clock-random": {code: 1, want: "stdout"}, // real clocks and randomness are never the same
+	} {
+		t.Run(guest, func(t *testing.T) {
+			s := shelf{}
+			var task *api.Task
+			o, stdout, stderr, err := s.replayed(t, guest, func(x *api.Task) {
+				x.Spec.Stdin = []byte(c.stdin)
+				task = x
+			})
+			if err != nil || o.State != api.Finished {
+				t.Fatalf("the first run: %+v, %v", o, err)
+			}
+			o.Stdout, o.Stderr, o.Inline = []byte(stdout), []byte(stderr), true
+			o.Receipt.StdoutBytes, o.Receipt.StderrBytes = int64(len(stdout)), int64(len(stderr))
+			task.Outcome = &o
+			m := &clienttest.Master{
+				Task: func(string, time.Duration) (*api.Task, error) { return task, nil },
+				Blob: func(d string) ([]byte, error) { return s[api.Digest(d)], nil },
+			}
+			var out, errs bytes.Buffer
+			addr := m.Start(t)
+			code := cli.Main(t.Context(), []string{"replay", "7f3k", "--addr", addr}, cli.Env{
+				Stdin: &bytes.Buffer{}, Stdout: &out, Stderr: &errs, Getenv: func(string) string { return "" }, Now: time.Now,
+				Daemons: cli.Daemons{Replay: Replay},
+			})
+			if code != c.code || !strings.Contains(out.String(), c.want) || errs.Len() > 0 {
+				t.Errorf("exit %d\n%s%s", code, &out, &errs)
+			}
+			if !strings.Contains(out.String(), "may differ: the task was not deterministic") {
+				t.Errorf("nothing is said of real clocks:\n%s", &out)
+			}
+		})
 	}
 }
