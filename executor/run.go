@@ -89,6 +89,18 @@ func (w *worker) run(ctx context.Context, r *run) api.Outcome {
 		Disk:  engine.Quota{Bytes: inv.Disk, Files: inv.Files},
 		Began: func() { r.began.Store(w.now().UnixNano()) },
 	}
+	if inv.Record && !inv.Deterministic { // what is deterministic can be run again without
+		rec, done, err := record(inv.Dir, w.now())
+		if err != nil {
+			return api.Fail(api.ReasonStagingFailed, err.Error())
+		}
+		defer func() {
+			if err := done(); err != nil {
+				w.log.Warn("a recording is not whole", "task", inv.Task, "err", err)
+			}
+		}()
+		call.World = rec
+	}
 	out, err := w.eng.Run(ctx, call)
 	if err == nil {
 		out.Receipt.Warm = true
@@ -110,6 +122,22 @@ func (w *worker) run(ctx context.Context, r *run) api.Outcome {
 		}
 	}
 	return api.Fail(api.ReasonLaunchFailed, err.Error())
+}
+
+// maxRecord is the most of a recording that is kept, in bytes.
+const maxRecord = 64 << 20
+
+// record gives the machine's world, written down in the task's folder. done ends it.
+func record(dir string, now time.Time) (rec *engine.Recorder, done func() error, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, nil, fmt.Errorf("record: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, protocol.Record), os.O_CREATE|os.O_WRONLY|os.O_TRUNC|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return nil, nil, fmt.Errorf("record: %w", err)
+	}
+	rec = engine.NewRecorder(engine.NewReal(now), f, maxRecord)
+	return rec, func() error { return errors.Join(rec.Close(), f.Close()) }, nil
 }
 
 func stopReason(ctx context.Context) api.Reason {

@@ -24,6 +24,10 @@ const maxTrace = 8 << 10
 // maxMemory is all that a 32-bit module can address.
 const maxMemory = 4 << 30
 
+// quickStart is how long instantiating may take without counting against the deadline. A start function that goes on for longer
+// is the guest's run: it must not have the same time twice.
+const quickStart = 20 * time.Millisecond
+
 // ErrNotLoaded says that a module is not held, or no longer.
 var ErrNotLoaded = errors.New("module is not loaded")
 
@@ -106,9 +110,8 @@ type guest struct {
 	began time.Time
 	ready time.Time // instantiated
 
-	deadline *time.Timer // nil without one
-
-	stopped   bool // from outside
+	stopped   bool        // from outside
+	deadline  *time.Timer // nil without one
 	fuelAdded int64
 	fuelLeft  wapi.MutableGlobal // nil until a metered guest has asked for the first time
 }
@@ -158,6 +161,7 @@ func (g *guest) call(ctx context.Context) (results []uint64, err error) {
 		defer g.box.close()
 	}
 	ctx = experimental.WithMemoryAllocator(context.WithValue(ctx, guestKey{}, g), &g.mem)
+	start := g.e.cfg.Now()
 	if g.inv.Began != nil {
 		g.inv.Began() // before: the module's start function is the guest's code
 	}
@@ -167,7 +171,7 @@ func (g *guest) call(ctx context.Context) (results []uint64, err error) {
 	}
 	defer func() { _ = mod.Close(context.WithoutCancel(ctx)) }()
 	g.ready = g.e.cfg.Now()
-	if g.deadline != nil && g.deadline.Stop() { // so far it bounded the start function; the time of the run begins now
+	if g.deadline != nil && g.ready.Sub(start) < quickStart {
 		g.deadline.Reset(g.inv.Timeout)
 	}
 	if g.ent.init {

@@ -28,6 +28,7 @@ const (
 	Stdout   = "stdout"  // in a task's folder
 	Stderr   = "stderr"  // in a task's folder
 	StdinTmp = "stdin"   // in a task's folder: input that is too long for a frame
+	Record   = "record"  // in a task's folder: what clocks and randomness gave, see engine.Recorder
 )
 
 // Role says what a process is.
@@ -127,6 +128,7 @@ type Invoke struct {
 	Fuel          uint64 `json:"fuel,omitempty"`          // units it may use; 0 is no limit
 	Engine        string `json:"engine,omitempty"`        // kind of engine; "" is the worker's own
 	Deterministic bool   `json:"deterministic,omitempty"` // virtual clocks and randomness
+	Record        bool   `json:"record,omitempty"`        // keep what clocks and randomness give in Dir/[Record]
 	Disk          int64  `json:"disk,omitempty"`          // bytes in its sandbox; 0 is no limit
 	Files         int64  `json:"files,omitempty"`         // files and folders in its sandbox; 0 is no limit
 	Own           bool   `json:"own,omitempty"`           // the worker is this task's alone from now on

@@ -2,10 +2,15 @@ package wasm
 
 import (
 	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/saki-run/saki/api"
+	"github.com/saki-run/saki/executor/engine"
+	"github.com/saki-run/saki/executor/protocol"
 )
 
 func TestATaskHasAsMuchFuelAsItsSpecSays(t *testing.T) {
@@ -64,5 +69,31 @@ func TestATaskHasAsMuchDiskAsItsSpecSays(t *testing.T) {
 	task.Attempt, task.Spec.Resources.Disk = 2, 100
 	if out := b.run(task); out.State != api.Finished {
 		t.Errorf("with enough: %+v", out)
+	}
+}
+
+func TestATaskLeavesARecordWhenItIsAskedTo(t *testing.T) {
+	b := newBench(t)
+	task := b.task("clock-random")
+	task.Spec.Wasm.Record = true
+	x := b.io(task)
+	out, err := b.Run(t.Context(), task, x.IO)
+	if err != nil || out.State != api.Finished {
+		t.Fatalf("got %+v, %v", out, err)
+	}
+	tape, err := os.Open(filepath.Join(x.Dir, protocol.Record))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tape.Close()
+	play, err := engine.NewReplayer(tape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sec, nsec := play.Walltime()
+	var random [8]byte
+	_, _ = play.Read(random[:])
+	if said := fmt.Sprintf("%d %x\n", sec*1e9+int64(nsec), random); play.Err() != nil || said != string(out.Stdout) {
+		t.Errorf("the record says %q, %v; the guest said %q", said, play.Err(), out.Stdout)
 	}
 }

@@ -94,6 +94,7 @@ func (sp *space) prepare(ctx context.Context, t *api.Task, rio runner.IO) (*prot
 		Env: runner.Env(t), Stdin: s.Stdin, Dir: dir,
 		Mem: int64(s.Resources.Mem), Timeout: s.Timeout.D().Nanoseconds(), MaxOutput: int64(cmp.Or(s.MaxOutput, api.DefaultMaxOutput)),
 		Fuel: s.Wasm.Fuel, Engine: s.Wasm.Engine, Disk: int64(cmp.Or(s.Resources.Disk, defaultDisk)), Files: maxFiles,
+		Record: s.Wasm.Record,
 	}
 	if s.Wasm.Deterministic || s.Wasm.Memo {
 		inv.Deterministic = true
