@@ -38,6 +38,7 @@ const (
 	CodeLogsGone              Code = "logs_gone"
 	CodeTimeout               Code = "timeout"
 	CodeUnavailable           Code = "unavailable"
+	CodeNoSpace               Code = "no_space"
 	CodeInternal              Code = "internal"
 	CodeInterpreterNotAllowed Code = "interpreter_not_allowed"
 	CodeNotAllowed            Code = "not_allowed"
@@ -54,7 +55,7 @@ var statuses = map[Code]int{
 	CodeDigestMismatch: http.StatusUnprocessableEntity, CodeNoLeader: http.StatusServiceUnavailable,
 	CodeUnknownOutcome: http.StatusServiceUnavailable, CodeOverloaded: http.StatusTooManyRequests,
 	CodeUnreachable: http.StatusBadGateway, CodeLogsGone: http.StatusGone, CodeTimeout: http.StatusGatewayTimeout,
-	CodeUnavailable: http.StatusServiceUnavailable, CodeInternal: http.StatusInternalServerError,
+	CodeUnavailable: http.StatusServiceUnavailable, CodeNoSpace: http.StatusInsufficientStorage, CodeInternal: http.StatusInternalServerError,
 	CodeInterpreterNotAllowed: http.StatusConflict, CodeNotAllowed: http.StatusForbidden,
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -92,6 +93,15 @@ func Master(v api.Version) func(context.Context, cli.MasterConfig) error {
 			return err
 		}
 		log.Info("master started", "api", n.addr, "raft", c.Raft, "gossip", n.member.Addr(), "time", time.Now().UTC().Format(time.RFC3339))
-		return n.Run(ctx)
+		return diskFull(n.Run(ctx), c.DataDir)
 	}
+}
+
+// diskFull adds what to do to the error of a master that stopped because it could not write.
+func diskFull(err error, dir string) error {
+	if !errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	return api.Errorf(api.CodeNoSpace, "the disk that holds %s is full: %v", dir, err).
+		WithHint("make room and start the master again; nothing that it has accepted is lost")
 }

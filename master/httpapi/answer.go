@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"syscall"
 
 	"github.com/saki-run/saki/api"
 )
@@ -25,6 +26,9 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 func writeError(w http.ResponseWriter, err error) {
 	if tooLong, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		err = api.Errorf(api.CodeTooLarge, "the request's body is longer than %s", api.Bytes(tooLong.Limit))
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		err = api.Errorf(api.CodeNoSpace, "a disk of the masters is full: %v", err).WithHint("make room on the disk that holds the master's --data-dir")
 	}
 	e := api.AsError(err)
 	if e.Code == api.CodeOverloaded {
