@@ -118,4 +118,7 @@ func Program(t *api.Task) string {
 	return string(t.ID)
 }
 
-func deterministic(t *api.Task) bool { return t.Spec.Wasm != nil && t.Spec.Wasm.Deterministic }
+func deterministic(t *api.Task) bool {
+	w := t.Spec.Wasm
+	return w != nil && (w.Deterministic || w.Memo)
+}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 
 	"github.com/saki-run/saki/agent/runner"
+	wasmrunner "github.com/saki-run/saki/agent/runner/wasm"
 	"github.com/saki-run/saki/api"
 	"github.com/saki-run/saki/cli"
 	"github.com/saki-run/saki/executor/engine"
@@ -43,14 +44,14 @@ func Replay(ctx context.Context, c cli.ReplayConfig) (api.Outcome, error) {
 		return api.Outcome{}, err
 	}
 	e, err := engine.New(ctx, engine.Config{
-		Kind:    engine.Kind(s.Wasm.Engine),
 		Rewrite: func(b []byte) ([]byte, error) { return wasm.Meter(b, wasm.MeterOptions{}) }, // as workers do
 	})
 	if err != nil {
 		return api.Outcome{}, err
 	}
 	defer e.Close(context.WithoutCancel(ctx))
-	if err := e.Load(ctx, s.Module(), code); err != nil {
+	kind := engine.Kind(s.Wasm.Engine)
+	if err := e.LoadFor(ctx, s.Module(), kind, code); err != nil {
 		if r, ok := errors.AsType[*engine.Refusal](err); ok {
 			return api.Fail(r.Reason, r.Message), nil
 		}
@@ -60,6 +61,8 @@ func Replay(ctx context.Context, c cli.ReplayConfig) (api.Outcome, error) {
 		Digest: s.Module(), Name: runner.Program(c.Task), Func: s.Wasm.Func, Args: s.Wasm.Args, Env: runner.Env(c.Task),
 		Stdin: bytes.NewReader(stdin), Stdout: c.Stdout, Stderr: c.Stderr,
 		Mem: int64(s.Resources.Mem), Timeout: s.Timeout.D(), Dir: box,
+		Kind: kind, Fuel: s.Wasm.Fuel, Deterministic: s.Wasm.Deterministic,
+		Disk: engine.Quota{Bytes: int64(cmp.Or(s.Resources.Disk, wasmrunner.DefaultDisk)), Files: wasmrunner.MaxFiles},
 	})
 }
 

@@ -171,3 +171,17 @@ func TestTheReplayCommandTellsTheSameFromWhatIsNot(t *testing.T) {
 		})
 	}
 }
+
+func TestADeterministicTaskIsTheSameAgain(t *testing.T) {
+	s := shelf{}
+	virtual := func(x *api.Task) { x.Spec.Wasm.Deterministic = true }
+	o, stdout, _, err := s.replayed(t, "clock-random", virtual)
+	again, other, _, _ := s.replayed(t, "clock-random", virtual)
+	if err != nil || stdout == "" || other != stdout || again.Receipt.Fuel != o.Receipt.Fuel || !again.Receipt.Deterministic {
+		t.Errorf("%q and %q, %+v, %v", stdout, other, again, err)
+	}
+	o, _, _, err = s.replayed(t, "spin", func(x *api.Task) { x.Spec.Wasm.Fuel = 1_000_000 })
+	if err != nil || o.Reason != api.ReasonFuelExhausted {
+		t.Errorf("a limit of fuel: %+v, %v", o, err)
+	}
+}

@@ -78,7 +78,7 @@ func node(name string, cpus api.Milli) *NodeUp {
 }
 
 func outcome(s api.State, r api.Reason) *api.Outcome {
-	return &api.Outcome{State: s, Reason: r, Inline: true}
+	return &api.Outcome{State: s, Reason: r, Inline: true, Receipt: api.Receipt{Deterministic: true}}
 }
 
 func types(ev []Event) []string {

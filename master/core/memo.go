@@ -68,11 +68,11 @@ func memoKey(s *api.Spec, index int) []byte {
 }
 
 // remember keeps the result of a memo task that has ended, when an equal task would surely end the same: it ended by itself,
-// and all that it wrote is in its outcome.
+// nothing of the machine had a part in it, and all that it wrote is in its outcome.
 func (a *applying) remember(t *api.Task) {
 	o := t.Outcome
 	byItself := o.State == api.Finished || o.State == api.Failed && o.Reason == api.ReasonExit
-	if w := t.Spec.Wasm; w == nil || !w.Memo || !w.Deterministic || !byItself || !o.Inline {
+	if w := t.Spec.Wasm; w == nil || !w.Memo || !o.Receipt.Deterministic || !byItself || !o.Inline {
 		return
 	}
 	key := memoKey(t.Spec, t.Index)
@@ -81,7 +81,7 @@ func (a *applying) remember(t *api.Task) {
 	}
 	kept := *o
 	kept.Receipt = api.Receipt{
-		Warm: true, Memo: true, MemoOf: t.ID, Fuel: o.Receipt.Fuel, PeakMem: o.Receipt.PeakMem,
+		Warm: true, Memo: true, MemoOf: t.ID, Deterministic: true, Fuel: o.Receipt.Fuel, PeakMem: o.Receipt.PeakMem,
 		StdoutBytes: o.Receipt.StdoutBytes, StderrBytes: o.Receipt.StderrBytes,
 	}
 	b, err := wire.Marshal(&kept)

@@ -50,7 +50,7 @@ func TestAnEqualMemoTaskIsAnsweredAtOnce(t *testing.T) {
 	m := memoMachine(t)
 	first := &api.Outcome{
 		State: api.Finished, Inline: true, Stdout: []byte("42\n"),
-		Receipt: api.Receipt{RunNS: 5, Fuel: 1234, PeakMem: 64 * api.KiB, StdoutBytes: 3},
+		Receipt: api.Receipt{Deterministic: true, RunNS: 5, Fuel: 1234, PeakMem: 64 * api.KiB, StdoutBytes: 3},
 	}
 	m.run("x", memoSpec(nil), first)
 	if x := m.task("x"); x.Outcome.Receipt.Memo || x.Outcome.Receipt.RunNS != 5 {
@@ -65,7 +65,7 @@ func TestAnEqualMemoTaskIsAnsweredAtOnce(t *testing.T) {
 	}
 	y := m.task("y")
 	want := *first
-	want.Receipt = api.Receipt{Warm: true, Memo: true, MemoOf: "x", Fuel: 1234, PeakMem: 64 * api.KiB, StdoutBytes: 3}
+	want.Receipt = api.Receipt{Warm: true, Deterministic: true, Memo: true, MemoOf: "x", Fuel: 1234, PeakMem: 64 * api.KiB, StdoutBytes: 3}
 	if d := cmp.Diff(&want, y.Outcome); d != "" || y.State != api.Finished || y.Attempt != 0 || y.Node != "" || y.EndedAt.IsZero() {
 		t.Errorf("got %+v (-want +got):\n%s", y, d)
 	}
@@ -151,6 +151,8 @@ func TestTheCopiesOfAMemoArrayAreRememberedByTheirIndex(t *testing.T) {
 func TestOnlyResultsThatAreSureAreRemembered(t *testing.T) {
 	long := outcome(api.Finished, "")
 	long.Inline = false
+	touched := outcome(api.Finished, "")
+	touched.Receipt.Deterministic = false
 	huge := outcome(api.Failed, api.ReasonExit)
 	huge.Message = strings.Repeat("x", maxMemoSize)
 	m := memoMachine(t)
@@ -165,6 +167,7 @@ func TestOnlyResultsThatAreSureAreRemembered(t *testing.T) {
 		{"a trap", outcome(api.Failed, api.ReasonTrap), false},
 		{"killed", outcome(api.Killed, api.ReasonUserKill), false},
 		{"output that is elsewhere", long, false},
+		{"the machine's part in it", touched, false},
 		{"a long message", huge, false},
 	} {
 		s := memoSpec(func(s *api.Spec) { s.Wasm.Args = []string{c.name} })

@@ -25,7 +25,7 @@ func (*wasmCounter) Probe(context.Context) runner.Capability {
 func (w *wasmCounter) Run(_ context.Context, t *api.Task, _ runner.IO) (api.Outcome, error) {
 	o := api.Outcome{
 		State: api.Finished, Inline: true, Stdout: fmt.Appendf(nil, "run %d\n", w.runs.Add(1)),
-		Receipt: api.Receipt{RunNS: 1000, Fuel: 77},
+		Receipt: api.Receipt{Deterministic: t.Spec.Wasm.Deterministic, RunNS: 1000, Fuel: 77},
 	}
 	if args := t.Spec.Wasm.Args; len(args) > 0 && args[0] == "fail" {
 		o.State, o.Reason, o.ExitCode = api.Failed, api.ReasonExit, 3

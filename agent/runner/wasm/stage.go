@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/saki-run/saki/agent/runner"
@@ -93,13 +91,8 @@ func (sp *space) prepare(ctx context.Context, t *api.Task, rio runner.IO) (*prot
 		Digest: s.Module(), Name: runner.Program(t), Func: s.Wasm.Func, Args: s.Wasm.Args,
 		Env: runner.Env(t), Stdin: s.Stdin, Dir: dir,
 		Mem: int64(s.Resources.Mem), Timeout: s.Timeout.D().Nanoseconds(), MaxOutput: int64(cmp.Or(s.MaxOutput, api.DefaultMaxOutput)),
-		Fuel: s.Wasm.Fuel, Engine: s.Wasm.Engine, Disk: int64(cmp.Or(s.Resources.Disk, defaultDisk)), Files: maxFiles,
-		Record: s.Wasm.Record,
-	}
-	if s.Wasm.Deterministic || s.Wasm.Memo {
-		inv.Deterministic = true
-		inv.Name = cmp.Or(s.Name, s.Module().Short())
-		inv.Env = sameEnv(t)
+		Fuel: s.Wasm.Fuel, Engine: s.Wasm.Engine, Disk: int64(cmp.Or(s.Resources.Disk, DefaultDisk)), Files: MaxFiles,
+		Deterministic: s.Wasm.Deterministic || s.Wasm.Memo, Record: s.Wasm.Record,
 	}
 	if len(s.Files) == 0 && s.StdinBlob == "" {
 		return inv, nil // its folder is made when it writes
@@ -109,16 +102,9 @@ func (sp *space) prepare(ctx context.Context, t *api.Task, rio runner.IO) (*prot
 
 // Limits of a sandbox.
 const (
-	defaultDisk = api.GiB // for a task that asks for nothing
-	maxFiles    = 10_000  // files and folders; what was staged counts
+	DefaultDisk = api.GiB // for a task that asks for nothing
+	MaxFiles    = 10_000  // files and folders; what was staged counts
 )
-
-// sameEnv is the environment of a deterministic task: of what the agent adds, only what tells copies of a task apart.
-func sameEnv(t *api.Task) map[string]string {
-	env := map[string]string{"SAKI_TASK_INDEX": strconv.Itoa(t.Index)}
-	maps.Copy(env, t.Spec.Env)
-	return env
-}
 
 // stage copies what the task needs into its folder.
 func (sp *space) stage(ctx context.Context, s *api.Spec, rio runner.IO, inv *protocol.Invoke) error {
