@@ -95,8 +95,10 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now //nolint:forbidigo // the default of the clock that is passed in
 	}
-	e := &Engine{cfg: cfg, kind: cfg.Kind, pool: pool{max: cfg.PoolBytes},
-		realms: map[mode]*realm{}, loaded: map[modKey]*module{}}
+	e := &Engine{
+		cfg: cfg, kind: cfg.Kind, pool: pool{max: cfg.PoolBytes},
+		realms: map[mode]*realm{}, loaded: map[modKey]*module{},
+	}
 	if e.kind == "" {
 		e.kind = Probe()
 	}
