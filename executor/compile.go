@@ -70,7 +70,7 @@ func (m marks) read() (done bool, err error) {
 	}
 	path := filepath.Join(m.dir, m.name+".refused")
 	st, err := os.Stat(path)
-	if err != nil || time.Since(st.ModTime()) > refusedFor {
+	if err != nil || time.Since(st.ModTime()) > refusedFor { //nolint:forbidigo // compared with the file system's clock
 		return false, nil
 	}
 	msg, err := os.ReadFile(path)

@@ -149,8 +149,8 @@ func (g *guest) call(ctx context.Context) (results []uint64, err error) {
 				err = exit
 				return
 			}
-			if p == errNoFuel {
-				err = errNoFuel
+			if e, ok := p.(error); ok && errors.Is(e, errNoFuel) {
+				err = e
 				return
 			}
 			err = &errBroken{p}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -32,7 +33,8 @@ const burn = "burn"
 // TestMain lets the test's program play "saki executor", and somebody who uses a processor.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == burn {
-		for {
+		for n := 0; ; n++ {
+			runtime.KeepAlive(n)
 		}
 	}
 	if len(os.Args) > 1 && os.Args[1] == "executor" {
