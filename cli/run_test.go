@@ -80,6 +80,7 @@ func TestRunMakesTheSpecThatTheFlagsSay(t *testing.T) {
 	}
 	for name, line := range map[string]string{
 		"wasm":      "run fib:1.2 --func main --cpus 0.5 --mem 64Mi --disk 1G --timeout 90 --retries 2 --backoff 2s --kill-grace 1s --max-output 1Mi --name x -n team-a --label a=b --constraint zone=a --constraint 'zone in a,b' --placement spread --key k1 -- -v --mem 3",
+		"isolated":  "run fib --fuel 1000000 --isolation strict --engine interpreter --deterministic --record",
 		"container": "run --image nginx:1.27 --publish 80 --publish 53/udp --volume /srv:/data:ro --network none --user 1000 --workdir /data -e A=2 -e HOME --env-file vars -- nginx -g x",
 		"shell":     "run --shell 'echo hi | wc -c' -i --ports 2 --count 1 --file in.txt:data/in.txt",
 		"arguments": "run --shell 'echo $1' one two",
