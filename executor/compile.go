@@ -167,7 +167,8 @@ func compileFile(ctx context.Context, cfg engine.Config, path string, mem int64)
 // limitSelf holds this process to mem bytes of memory that can be written to, 0 is no limit, and to the time that compiling may
 // take, and lets others go first.
 func limitSelf(mem int64) error {
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, compileNice) // a courtesy
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, compileNice)             // a courtesy
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0o600) // before any worker, where the container has too little
 	if mem <= 0 {
 		return nil
 	}
