@@ -50,6 +50,8 @@ type Client struct {
 	addrs   []string
 	current atomic.Uint32 // index of the master that answered last
 	reached atomic.Bool   // some master has answered
+
+	lookEvery time.Duration // tests shorten it
 }
 
 // New makes a client. It checks the addresses and connects to nothing yet.
@@ -72,7 +74,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, addrs: addrs}
+	c := &Client{cfg: cfg, addrs: addrs, lookEvery: lookEvery}
 	c.http = http.Client{Transport: cfg.Transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}

@@ -3,10 +3,12 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -278,6 +280,59 @@ func TestFollowLogsGoesOnWhenTheOutputOfAnAttemptIsLost(t *testing.T) {
 		if err := newClient(t, m.Start(t)).FollowLogs(t.Context(), "t1", LogOptions{}, &out); err != nil || out.String() != "again\n" {
 			t.Errorf("%s: got %q, %v", code, out.String(), err)
 		}
+	}
+}
+
+// A master that was stopped takes connections and answers nothing. The next one is asked long before a waiting request ends.
+func TestAMasterThatHangsIsGivenUpForTheNext(t *testing.T) {
+	hangs, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hangs.Close()
+	m := &clienttest.Master{Task: func(string, time.Duration) (*api.Task, error) {
+		task := ended("t1")
+		return &task, nil
+	}}
+	c, err := New(Config{Addrs: []string{hangs.Addr().String(), m.Start(t)}, AnswerTimeout: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.lookEvery = 20 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if got, err := c.Wait(ctx, "t1"); err != nil || got.ID != "t1" {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// One that is busy answers the question whether it lives, and is waited for.
+func TestAMasterThatTakesLongIsWaitedFor(t *testing.T) {
+	var looks, others atomic.Int32
+	enough := make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" {
+			if looks.Add(1) == 3 {
+				close(enough)
+			}
+			return
+		}
+		<-enough
+		_ = json.NewEncoder(w).Encode(ended("t1"))
+	}))
+	defer slow.Close()
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		others.Add(1)
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	defer other.Close()
+	c, err := New(Config{Addrs: []string{slow.URL, other.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.lookEvery = 100 * time.Millisecond
+	if got, err := c.Task(t.Context(), "t1"); err != nil || got.ID != "t1" || others.Load() != 0 {
+		t.Errorf("got %v, %v; the other was asked %d times", got, err, others.Load())
 	}
 }
 

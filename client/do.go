@@ -156,14 +156,25 @@ func (a *answer) release() {
 // try sends the request to one master. Errors that may pass are wrapped in errRetry.
 func (c *Client) try(ctx context.Context, addr string, r *request) (*answer, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	var timer *time.Timer
+	answered := make(chan struct{})
+	var timer, look *time.Timer
 	if r.body == nil || r.body.Size <= 1<<20 {
 		timer = time.AfterFunc(r.wait+c.cfg.AnswerTimeout, func() { cancel(context.DeadlineExceeded) })
+		if len(c.addrs) > 1 {
+			look = time.AfterFunc(c.lookEvery, func() { c.look(ctx, addr, answered, cancel) })
+		}
 	}
-	stop := func() {
+	quiet := sync.OnceFunc(func() {
+		close(answered)
 		if timer != nil {
 			timer.Stop()
 		}
+		if look != nil {
+			look.Stop()
+		}
+	})
+	stop := func() {
+		quiet()
 		cancel(nil)
 	}
 	req, err := c.build(ctx, addr, r)
@@ -182,9 +193,7 @@ func (c *Client) try(ctx context.Context, addr string, r *request) (*answer, err
 	}
 	c.reached.Store(true)
 	if r.stream && resp.StatusCode < 300 {
-		if timer != nil {
-			timer.Stop()
-		}
+		quiet()
 		return &answer{status: resp.StatusCode, header: resp.Header, body: &streamBody{resp.Body, func() { cancel(nil) }}}, nil
 	}
 	defer stop()
@@ -200,6 +209,46 @@ func (c *Client) try(ctx context.Context, addr string, r *request) (*answer, err
 	}
 	defer a.release()
 	return nil, refusal(addr, r, resp, buf.Bytes())
+}
+
+// lookEvery is how often a master that takes long over an answer is asked whether it lives, when there are others.
+const lookEvery = 2 * time.Second
+
+// look gives the request up once its master does not answer even the simplest question: one that is stopped or cut off still
+// takes connections.
+func (c *Client) look(ctx context.Context, addr string, answered <-chan struct{}, giveUp context.CancelCauseFunc) {
+	tick := time.NewTicker(c.lookEvery)
+	defer tick.Stop()
+	for c.alive(ctx, addr) {
+		select {
+		case <-answered:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	select {
+	case <-answered:
+	default:
+		giveUp(context.DeadlineExceeded)
+	}
+}
+
+// alive reports whether something speaks HTTP at addr.
+func (c *Client) alive(ctx context.Context, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, c.lookEvery)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, addr+"/healthz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return true
 }
 
 // refusal turns an answer of status 300 and more into an error.
