@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/saki-run/saki/api"
+	"github.com/saki-run/saki/client/clienttest"
 )
 
 func sha(b []byte) [32]byte { return sha256.Sum256(b) }
@@ -137,5 +138,17 @@ func TestAnArgumentThatIsEmptyIsRefusedBeforeAnyMasterIsAsked(t *testing.T) {
 	}
 	if _, stderr, code := newTerminal(t, nil).saki("wait", ""); code != 125 || !strings.Contains(stderr, "empty") {
 		t.Errorf("saki wait: exit code %d, %s", code, stderr)
+	}
+}
+
+func TestTheReceiptOfAnEarlierAttemptIsNotShownAsTheTasks(t *testing.T) {
+	task := api.Task{
+		ID: "t1", State: api.Running, Attempt: 2, Spec: &api.Spec{Shell: &api.ShellSpec{Script: "x"}}, Submitted: now,
+		Outcome: &api.Outcome{State: api.Failed, Reason: api.ReasonExit, ExitCode: 3},
+	}
+	m := &clienttest.Master{Task: func(string, time.Duration) (*api.Task, error) { return &task, nil }}
+	stdout, stderr, code := newTerminal(t, m).saki("inspect", "t1")
+	if code != 0 || !strings.Contains(stdout, "attempt     2") || strings.Contains(stdout, "receipt") {
+		t.Errorf("exit code %d, %s\n%s", code, stdout, stderr)
 	}
 }
