@@ -185,7 +185,6 @@ func (n *agentNode) warmUp(ctx context.Context) error {
 func Agent(v api.Version) func(context.Context, cli.AgentConfig) error {
 	return func(ctx context.Context, c cli.AgentConfig) error {
 		log := newLog(c.Log, c.LogLevel).With("agent", c.Name)
-		tuneGC()
 		go trimMemory(ctx)
 		warnOpen(log, c.GossipKey, c.Addr, c.Gossip)
 		n, err := newAgent(ctx, c, v, false, log)

@@ -43,7 +43,6 @@ func devDir(dir string) (string, func() error, error) {
 }
 
 func dev(ctx context.Context, c cli.DevConfig, v api.Version, dir string) error {
-	tuneGC()
 	go trimMemory(ctx)
 	log := newLog(c.Log, c.LogLevel)
 	ports, err := devPorts(c.Addr)

@@ -85,7 +85,6 @@ func (n *masterNode) Run(ctx context.Context) error {
 func Master(v api.Version) func(context.Context, cli.MasterConfig) error {
 	return func(ctx context.Context, c cli.MasterConfig) error {
 		log := newLog(c.Log, c.LogLevel).With("master", c.Name)
-		tuneGC()
 		go trimMemory(ctx)
 		warnOpen(log, c.GossipKey, c.Addr, c.Raft, c.Gossip)
 		n, err := newMaster(ctx, c, v, log)

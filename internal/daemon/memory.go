@@ -2,22 +2,10 @@ package daemon
 
 import (
 	"context"
-	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
 )
-
-// tuneGC lets garbage gather for longer than Go would by itself: a master's live heap is small, and collecting it often
-// costs a tenth of the processor time of a task. Above the limit it collects as often as it must.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(300)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(2 << 30)
-	}
-}
 
 const (
 	trimEvery = 5 * time.Second
