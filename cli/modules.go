@@ -143,10 +143,10 @@ func (a *app) moduleMemo() *cobra.Command {
 			"variables, stdin, files, name, index, namespace, fuel, memory, disk and kept output. Remembered are results with at\n" +
 			"most 1 KiB of stdout and of stderr: the last 10,000 or 16 MiB.",
 	}
-	clear := &cobra.Command{Use: "clear [flags]", Short: "Forget all remembered results", Args: noArgs, Example: "saki module memo clear"}
-	a.reaches(clear)
-	a.formats(clear, "table", "json", "yaml")
-	clear.RunE = a.do(func(ctx context.Context, c *client.Client, _ []string) error {
+	forget := &cobra.Command{Use: "clear [flags]", Short: "Forget all remembered results", Args: noArgs, Example: "saki module memo clear"}
+	a.reaches(forget)
+	a.formats(forget, "table", "json", "yaml")
+	forget.RunE = a.do(func(ctx context.Context, c *client.Client, _ []string) error {
 		n, err := c.ForgetMemo(ctx)
 		if err != nil {
 			return err
@@ -156,7 +156,7 @@ func (a *app) moduleMemo() *cobra.Command {
 			return err
 		}, nil)
 	})
-	cmd.AddCommand(clear)
+	cmd.AddCommand(forget)
 	groupOnly(cmd)
 	return cmd
 }

@@ -29,7 +29,8 @@ func replayMaster() *clienttest.Master {
 	tasks := []api.Task{
 		replayable("short", "hello\n", true), replayable("real", "hello\n", true), replayable("other", "help!\n", true),
 		replayable("long", long, false), replayable("gone", long, false),
-		endedWith("shell", 0, "", ""), {ID: "runs", Spec: &api.Spec{Wasm: &api.WasmSpec{}}, State: api.Running},
+		endedWith("shell", 0, "", ""),
+		{ID: "runs", Spec: &api.Spec{Wasm: &api.WasmSpec{}}, State: api.Running},
 	}
 	tasks[5].Spec = &api.Spec{Shell: &api.ShellSpec{Script: "true"}}
 	return &clienttest.Master{

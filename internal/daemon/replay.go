@@ -38,7 +38,7 @@ func Replay(ctx context.Context, c cli.ReplayConfig) (api.Outcome, error) {
 	if err != nil {
 		return api.Outcome{}, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // a temporary folder
 	box := filepath.Join(dir, "box")
 	if err := stageFiles(ctx, c, box); err != nil {
 		return api.Outcome{}, err
@@ -49,7 +49,7 @@ func Replay(ctx context.Context, c cli.ReplayConfig) (api.Outcome, error) {
 	if err != nil {
 		return api.Outcome{}, err
 	}
-	defer e.Close(context.WithoutCancel(ctx))
+	defer func() { _ = e.Close(context.WithoutCancel(ctx)) }() // the process ends soon
 	kind := engine.Kind(s.Wasm.Engine)
 	if err := e.LoadFor(ctx, s.Module(), kind, code); err != nil {
 		if r, ok := errors.AsType[*engine.Refusal](err); ok {
