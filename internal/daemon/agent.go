@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -132,7 +133,8 @@ func (n *agentNode) launcher(ctx context.Context, c cli.AgentConfig, id string) 
 	}
 	docker, err := launch.NewDocker(launch.DockerConfig{
 		Cluster: c.Cluster, Agent: id, Root: n.home.Namespaces(), Options: options,
-		CPUs: float64(c.Resources.CPUs) / 1000, Memory: int64(c.Resources.Mem), Log: n.log.With("part", "executor"), Progress: c.Progress,
+		// An agent may offer more processors than there are; Docker takes no such limit.
+		CPUs: min(float64(c.Resources.CPUs)/1000, float64(runtime.NumCPU())), Memory: int64(c.Resources.Mem), Log: n.log.With("part", "executor"), Progress: c.Progress,
 	})
 	if err == nil {
 		check, cancel := context.WithTimeout(ctx, 2*time.Second)
