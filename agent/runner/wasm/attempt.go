@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/saki-run/saki/agent/runner"
@@ -66,6 +67,23 @@ func (sp *space) run(ctx context.Context, t *api.Task, io runner.IO) (api.Outcom
 		return api.Fail(api.ReasonStagingFailed, err.Error()), nil
 	}
 	inv.Own = t.Spec.Wasm.Isolation == api.Strict || sp.offends(d)
+	for try := 1; ; try++ {
+		out, err := sp.once(ctx, t, inv, io)
+		if err != nil || try == maxTries || !strings.HasSuffix(out.Message, neverArrived) {
+			return out, err
+		}
+	}
+}
+
+// neverArrived ends the message of an attempt that no worker has had, so that it can be given to one again.
+const neverArrived = " broke before it had the task"
+
+// maxTries bounds how often an attempt that never arrived is sent.
+const maxTries = 3
+
+// once gives the attempt to a worker and waits for its end.
+func (sp *space) once(ctx context.Context, t *api.Task, inv *protocol.Invoke, io runner.IO) (api.Outcome, error) {
+	d := t.Spec.Module()
 	p, waited, err := sp.pick(ctx, d, inv.Own)
 	if errors.Is(err, errSilent) {
 		return lost(api.ReasonRegisterTimeout, err.Error()), nil

@@ -231,7 +231,7 @@ func (sp *space) register(c *wire.Conn, h *protocol.Hello) *proc {
 	}
 	for k, a := range p.attempts {
 		if !known[k] { // the invocation never arrived
-			a.end(lost(api.ReasonWorkerLost, "the connection to worker "+p.name+" broke before it had the task"))
+			a.end(lost(api.ReasonWorkerLost, "the connection to worker "+p.name+neverArrived))
 			delete(p.attempts, k)
 		}
 	}
