@@ -13,8 +13,8 @@ help: ## show this list
 build: ## build bin/saki, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='$(LDFLAGS)' -o bin/saki ./cmd/saki
 
-test: ## run all tests
-	$(GO) test ./...
+test: ## run all tests, one package at a time: clusters and executors want the machine for themselves
+	$(GO) test -p 1 ./...
 	cd wasm-tasks && $(GO) test ./...
 
 race: ## run all tests under the race detector, but for the core suite, which has one goroutine
